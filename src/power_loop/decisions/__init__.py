@@ -1,0 +1,1 @@
+"""Decisions: pure functions of the journal. No I/O, no clock, no randomness, no event loop."""

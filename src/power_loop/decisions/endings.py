@@ -1,0 +1,81 @@
+"""How a run ends: the words and figures of ``run_ended``, and the answers that open calls still get."""
+
+from power_loop.decisions.calls import answer
+from power_loop.decisions.state import State
+from power_loop.facts.entries import ErrorRecord, Outcome, RunEnded, RunStatus, ToolFinished
+
+BY_USER = "cancelled"
+"""The reason that a cancel has when nobody gave one."""
+_KEEPS_CALLS = frozenset({"pending_tools"})
+
+
+def ending(state: State, status: RunStatus, *, reason: str = "", error: ErrorRecord | None = None) -> RunEnded:
+    """Make the last entry of a run."""
+    if error is None and status in {"degraded", "error"} and state.failure is not None:
+        failure = state.failure
+        error = ErrorRecord(failure.code, failure.message, failure.error_type)
+    if status == "cancelled" and state.cancel is not None:
+        reason = reason or state.cancel.reason
+    text = _final_text(state, status, reason, error)
+    return RunEnded(status, text, state.rounds, "" if reason == status else reason, error)
+
+
+def final_text(state: State) -> str:
+    """Return what the newest run had to say in the end."""
+    ended = state.ended
+    if ended is None:
+        return ""
+    return state.reply_text if ended.final_text is None else ended.final_text
+
+
+def _final_text(state: State, status: RunStatus, reason: str, error: ErrorRecord | None) -> str | None:
+    if status in {"completed", "pending_tools", "hook_break"}:
+        return None if state.rounds else ""
+    if status == "cancelled":
+        return "[cancelled by user]" if reason == BY_USER else f"[cancelled: {reason}]"
+    if status == "hit_round_limit":
+        return f"[hit_round_limit]\n{state.reply_text}"
+    if status == "crash_loop":
+        return f"[crash_loop: {state.deaths} model calls ended in process death; resume(force=True) tries again]"
+    said = f"{error.type or error.code}: {error.message[:200]}" if error else "unknown"
+    if status == "degraded":
+        kind = "timeout" if error and error.code == "llm_timeout" else "retry_exhausted"
+        return f"[degraded: LLM {kind} — {said}]"
+    return f"[error: {said}]"
+
+
+def last_answers(state: State, status: RunStatus, reason: str = "") -> list[ToolFinished]:
+    """Answer every open call, so that no end leaves the history invalid; waiting calls stay open."""
+    if status in _KEEPS_CALLS:
+        return []
+    answers: list[ToolFinished] = []
+    pending = state.pending()
+    for position, call in enumerate(pending):
+        outcome, content = _last_words(status, reason, started=call.started_run > 0, name=call.recorded.name)
+        result = answer(call, state, outcome, content)
+        if position == len(pending) - 1:
+            result = ToolFinished(result.call, result.name, outcome, content, result.attempt, closes_round=True)
+        answers.append(result)
+    return answers
+
+
+def _last_words(status: RunStatus, reason: str, *, started: bool, name: str) -> tuple[Outcome, str]:
+    if status == "cancelled":
+        if started:
+            return "cancelled", f"<cancelled while running: whether {name} took effect is unknown>"
+        return "cancelled", "<cancelled before it started>"
+    if started:
+        return "unknown", f"<not finished: {reason or status}; whether {name} took effect is unknown>"
+    return "skipped", f"<not run: {reason or status}>"
+
+
+def abort_answers(state: State, reason: str) -> list[ToolFinished]:
+    """Answer every open call with ``<aborted: reason>``."""
+    pending = state.pending()
+    return [
+        ToolFinished(
+            call.id, call.recorded.name, "aborted", f"<aborted: {reason}>", call.attempt,
+            closes_round=position == len(pending) - 1,
+        )
+        for position, call in enumerate(pending)
+    ]  # fmt: skip

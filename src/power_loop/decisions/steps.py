@@ -1,0 +1,69 @@
+"""The steps a session can need next, and the pure rule that says which one."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from power_loop.decisions.calls import Fate, fate
+from power_loop.decisions.state import State
+from power_loop.facts.entries import Limits, ModelFailed, RunStatus
+
+
+class RunLimits(msgspec.Struct, frozen=True):
+    """What a run may do: the recorded limits, and the names of the tools that this process can run."""
+
+    recorded: Limits
+    runnable: frozenset[str] = frozenset()
+
+
+class CallModel(msgspec.Struct, frozen=True):
+    """Call the model: ``attempt`` counts from 1, after ``delay`` seconds. ``wrap_up``: a last word, no tools."""
+
+    attempt: int = 1
+    delay: float = 0.0
+    wrap_up: bool = False
+
+
+class RunTools(msgspec.Struct, frozen=True):
+    """Give these calls their results, by running them or by saying why not."""
+
+    calls: tuple[str, ...]
+
+
+class EndRun(msgspec.Struct, frozen=True):
+    """End the run with this status."""
+
+    status: RunStatus
+
+
+Step: TypeAlias = CallModel | RunTools | EndRun
+
+
+def next_step(state: State, limits: RunLimits) -> Step | None:
+    """Return the step that the session needs next; None when its run has ended."""
+    if not state.run_open:
+        return None
+    if state.cancel is not None:
+        return EndRun("cancelled")
+    if state.open_calls:
+        return _next_tools(state, limits)
+    if not state.reply_needed:
+        return EndRun("hit_round_limit" if state.wrap_up else "completed")
+    if state.deaths >= limits.recorded.max_deaths:
+        return EndRun("crash_loop")
+    if state.failure is not None and not state.failure.retry:
+        return EndRun(_failed_status(state.failure))
+    delay = state.failure.delay if state.failure is not None else 0.0
+    wrap_up = state.wrap_up or state.rounds >= limits.recorded.max_rounds
+    return CallModel(state.attempts + 1, delay, wrap_up)
+
+
+def _next_tools(state: State, limits: RunLimits) -> Step:
+    pending = state.pending()
+    ready = tuple(call.id for call in pending if fate(call, state, limits.runnable) is not Fate.WAIT)
+    return RunTools(ready) if ready else EndRun("pending_tools")
+
+
+def _failed_status(failure: ModelFailed) -> RunStatus:
+    """A model that could not be had degrades the answer; a request that cannot work is an error."""
+    return "degraded" if failure.code in {"llm_retry_exhausted", "llm_timeout"} else "error"

@@ -1,0 +1,245 @@
+"""The journal of one session, as its driver writes it: stage, commit, and only then tell.
+
+Knows the store's append rules. A refused commit is written again without what the store refused, followed by the
+commands that wait as entries; whoever committed a refused fact is told by :class:`Redirected`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from power_loop.decisions.state import State, replay
+from power_loop.engine.services import Services
+from power_loop.engine.shield import settled
+from power_loop.facts import jsontext
+from power_loop.facts.entries import Cancelled, Entry, Fact, InputReceived, seal
+from power_loop.facts.errors import (
+    CancelRequested,
+    HeadMoved,
+    InboxNotEmpty,
+    LeaseLost,
+    SessionBusy,
+    SessionPendingError,
+    StoreCorrupt,
+)
+from power_loop.ports.store import ENDS, LEASE_TTL, STARTS, Append, Claim, InboxRow, SessionRecord
+
+Plan = Callable[[State], Sequence[Fact]]
+
+
+class Redirected(Exception):
+    """Not everything just committed was taken: look at the state again."""
+
+
+class Snapshot(NamedTuple):
+    """A state that was true when it was put aside, and the session's epoch then."""
+
+    state: State
+    epoch: int
+
+
+def load_state(record: SessionRecord, entries: Sequence[Entry]) -> State:
+    """Replay a journal and check it against its session row."""
+    state = replay(entries, base_seq=record.base_seq, base_digest=record.base_digest)
+    if (state.head_seq, state.head_digest) != (record.head_seq, record.head_digest):
+        raise StoreCorrupt(
+            f"Session {record.id!r}: the journal ends at entry {state.head_seq}, its row says {record.head_seq}.",
+            seq=state.head_seq,
+        )
+    return state
+
+
+class Journal:
+    """Staged and durable facts of one driver at one session."""
+
+    def __init__(self, session_id: str, services: Services, plan: Plan, snapshot: Snapshot | None) -> None:
+        self.session_id = session_id
+        self.claimed = False
+        self.commits = 0
+        self._services = services
+        self._store = services.store
+        self._plan = plan
+        self._state = snapshot.state if snapshot else None
+        self._epoch = snapshot.epoch if snapshot else 0
+        self._durable = (0, b"")
+        self._staged: list[Entry] = []
+        self._count = 0
+        self._done = 0
+        self._plans = 0
+        self._release = False
+        self._refused: list[Fact] = []
+        self._consumes: list[int] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """What the journal says, staged facts included."""
+        assert self._state is not None  # noqa: S101 -- open() comes first
+        return self._state
+
+    @property
+    def run(self) -> int:
+        """The fencing epoch under which this driver writes."""
+        return self._epoch if self.claimed else self._epoch + 1
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The state to keep for the next verb; None when it does not match what is durable."""
+        if self._state is None or self._staged or self._state.head_seq != self._durable[0]:
+            return None
+        return Snapshot(self._state, self._epoch)
+
+    async def open(self) -> None:
+        """Load the session, unless a snapshot was given, and stage what the verb plans.
+
+        A plan that finds nothing to do, or refuses, is made on what the store says now.
+        """
+        facts: Sequence[Fact] = ()
+        if self._state is not None:
+            with contextlib.suppress(SessionPendingError):
+                facts = self._plan(self.state)
+        if not facts:
+            await self._reload()
+            facts = self._plan(self.state)
+        self._durable = (self.state.head_seq, self.state.head_digest)
+        for fact in facts:
+            self.stage(fact)
+
+    async def commit_and_release(self) -> None:
+        """Make what is staged durable and free the lease in the same transaction."""
+        self._release = True
+        await self.flush()
+        if self.claimed and self._release:
+            await self._store.release(self.session_id, self._epoch)
+
+    async def _reload(self) -> None:
+        record, entries = await self._store.load(self.session_id)
+        if not self.claimed:
+            if record.lease is not None and record.lease.owner != self._store.owner:
+                raise SessionBusy(self.session_id, owner=record.lease.owner, until=record.lease.until.wall_ms)
+            self._epoch = record.epoch
+        elif record.epoch != self._epoch:
+            raise LeaseLost(f"Session {self.session_id!r} was taken over by another driver.", path=self._store.path)
+        self._state = load_state(record, entries)
+        self._durable = (record.head_seq, record.head_digest)
+
+    def stage(self, fact: Fact) -> None:
+        """Apply a fact tentatively; the next commit writes it."""
+        state = self.state
+        entry = seal(
+            fact,
+            previous=state.head_digest,
+            seq=state.head_seq + 1,
+            run=self.run,
+            round_=_round(fact, state),
+            time=self._services.clock.now().wall_ms,
+        )
+        state.apply(entry)
+        self._staged.append(entry)
+        self._count += 1
+
+    async def commit(self, *facts: Fact) -> None:
+        """Make these and all staged facts durable, then tell. Raises Redirected when one of these was refused."""
+        for fact in facts:
+            self.stage(fact)
+        await self.flush()
+        if self._refused and any(fact is refused for fact in facts for refused in self._refused):
+            raise Redirected
+
+    async def flush(self) -> None:
+        """Make all facts staged so far durable. A cancelled caller still waits for the store's verdict.
+
+        Raises Redirected when the verb had to be planned again because another driver wrote meanwhile.
+        """
+        wanted, plans = self._count, self._plans
+        while self._done < wanted:
+            if self._writing is None:
+                self._writing = asyncio.create_task(self._write())
+            await settled(self._writing)
+        if self._plans != plans:
+            raise Redirected
+
+    async def _write(self) -> None:
+        try:
+            entries, self._staged = tuple(self._staged), []
+            try:
+                await self._append(entries)
+            except HeadMoved:
+                await self._start_over(entries)
+            except (InboxNotEmpty, CancelRequested) as refused:
+                await self._yield_to_inbox(entries, ENDS if isinstance(refused, InboxNotEmpty) else STARTS)
+        finally:
+            self._writing = None
+
+    async def _append(self, entries: tuple[Entry, ...]) -> None:
+        consumes, self._consumes = tuple(self._consumes), []
+        claim = None
+        if not self.claimed:
+            now = self._services.clock.now()
+            claim = Claim(self._store.owner, now.plus(LEASE_TTL), now)
+        seq, digest = self._durable
+        release = self._release or any(entry.kind in ENDS for entry in entries)
+        await self._store.append(Append(self.session_id, self._epoch, seq, digest, entries, consumes, claim, release))
+        if claim is not None:
+            self._epoch += 1
+            self.claimed = True
+        self._done += len(entries)
+        self.commits += 1
+        self._release = self._release and not release
+        if entries:
+            self._durable = (entries[-1].seq, entries[-1].digest)
+        for entry in entries:
+            for listener in self._services.on_entry:
+                listener(self.session_id, entry)
+
+    async def _start_over(self, entries: tuple[Entry, ...]) -> None:
+        """Another driver wrote since our snapshot, and is gone: plan the verb again on what is there now."""
+        if self.claimed:
+            raise LeaseLost(f"Session {self.session_id!r} was taken over by another driver.", path=self._store.path)
+        self._refused.extend(entry.decoded for entry in (*entries, *self._staged) if entry.decoded is not None)
+        self._done = self._count
+        self._staged = []
+        self._plans += 1
+        await self._reload()
+        for fact in self._plan(self.state):
+            self.stage(fact)
+        self.commits += 1
+
+    async def _yield_to_inbox(self, entries: tuple[Entry, ...], refused: frozenset[str]) -> None:
+        facts = [entry.decoded for entry in (*entries, *self._staged) if entry.decoded is not None]
+        keep = [fact for fact in facts if fact.kind not in refused]
+        self._refused.extend(fact for fact in facts if fact.kind in refused)
+        self._done = self._count
+        self._staged, self._release = [], False
+        rows = await self._store.inbox(self.session_id)
+        await self._reload()
+        for fact in keep:
+            self.stage(fact)
+        self.take(rows)
+        entries, self._staged = tuple(self._staged), []
+        await self._append(entries)
+
+    def take(self, rows: Sequence[InboxRow]) -> None:
+        """Stage commands as entries; the commit that writes them consumes their rows."""
+        for row in rows:
+            fact = command_fact(row, self.run)
+            if fact is not None:
+                self.stage(fact)
+            self._consumes.append(row.id)
+
+
+def _round(fact: Fact, state: State) -> int:
+    """Return the round that a fact belongs to, counted from 0 since the last input."""
+    if fact.kind == InputReceived.kind:
+        return 0
+    return state.rounds if state.reply_needed else max(state.rounds - 1, 0)
+
+
+def command_fact(row: InboxRow, run: int) -> Fact | None:
+    """Return the entry that a command becomes; None for a cancel that meant another run."""
+    if row.kind == "input":
+        return jsontext.decode(row.body, InputReceived)
+    if row.run != run:
+        return None
+    return Cancelled(run, row.body or "cancelled")

@@ -1,0 +1,190 @@
+"""Run: one driver at one session. It has the journal, keeps the lease, and hears of cancels."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+from power_loop.decisions.state import State
+from power_loop.decisions.steps import RunLimits
+from power_loop.engine.cancellation import CancellationToken
+from power_loop.engine.interrupt import Interrupt
+from power_loop.engine.journal import Journal, Plan, Snapshot
+from power_loop.engine.processes import ProcessScope, reap_leftovers
+from power_loop.engine.services import Services
+from power_loop.facts.entries import Cancelled, Fact
+from power_loop.facts.errors import LLMTimeout, StoreError
+from power_loop.facts.events import AgentEvent
+from power_loop.ports.store import LEASE_RENEWAL, LEASE_TTL
+
+logger = logging.getLogger("power_loop")
+
+_POLL = 0.05
+"""Seconds between looks at a cancellation source that cannot call back."""
+
+
+class Run:
+    """One driver at one session, from its claim to its release."""
+
+    def __init__(
+        self,
+        session_id: str,
+        services: Services,
+        plan: Plan,
+        snapshot: Snapshot | None = None,
+        token: CancellationToken | None = None,
+    ) -> None:
+        self.session_id = session_id
+        self.services = services
+        self.limits = RunLimits(services.limits, services.runnable())
+        self.journal = Journal(session_id, services, plan, snapshot)
+        self.interrupt = Interrupt()
+        self.fresh = True
+        self._token = token or CancellationToken.never()
+        self._reason: str | None = None
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._forget = self._token.listen(self._heard)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._renewing: asyncio.Task[None] | None = None
+        self._processes: ProcessScope | None = None
+        self._call_deadline: float | None = None
+        if self._token.polled:
+            self._poll()
+
+    @property
+    def state(self) -> State:
+        """What the journal says, staged facts included."""
+        return self.journal.state
+
+    async def replay(self) -> State:
+        """Load the session, stage what the verb plans, and see to what a dead driver left running."""
+        await self.journal.open()
+        if self.state.pending():
+            await reap_leftovers(self.session_id, self.journal.run)
+        self._timers["renew"] = self._loop.call_later(LEASE_RENEWAL, self._renew_soon)
+        return self.state
+
+    def stage(self, fact: Fact) -> None:
+        """Apply a fact tentatively; the next commit writes it."""
+        self.journal.stage(fact)
+
+    async def commit(self, *facts: Fact) -> None:
+        """Make these and all staged facts durable in one transaction, then tell."""
+        await self.journal.commit(*facts)
+
+    async def flush(self) -> None:
+        """Make all staged facts durable before something other than pure work happens."""
+        await self.journal.flush()
+
+    def tell(self, event: AgentEvent) -> None:
+        """Tell a transient event to whoever listens."""
+        for listener in self.services.on_event:
+            listener(event)
+
+    def call_on_loop(self, function: Callable[[AgentEvent], None], event: AgentEvent) -> None:
+        """Call on this run's event loop, from whatever thread."""
+        if threading.get_ident() == self._thread:
+            function(event)
+        else:
+            self._loop.call_soon_threadsafe(function, event)
+
+    # -- cancelling
+
+    def cancel(self, reason: str) -> None:
+        """Ask this run to stop; from any thread."""
+        self._loop.call_soon_threadsafe(self._cancel_here, reason)
+
+    def _heard(self, reason: str) -> None:
+        self.cancel(reason)
+
+    def _cancel_here(self, reason: str) -> None:
+        if self._reason is None:
+            self._reason = reason
+        self.interrupt.fire()
+
+    def poke(self) -> None:
+        """Look at the inbox soon; from any thread."""
+        self._loop.call_soon_threadsafe(self._renew_soon)
+
+    def cancel_requested(self) -> bool:
+        """Tell whether somebody of this process asked for a stop that no entry records yet."""
+        if self._reason is None and self._token.is_cancelled():
+            self._cancel_here(self._token.reason)
+        return self._reason is not None and self.state.cancel is None and self.state.run_open
+
+    async def record_cancel(self) -> None:
+        """Stage the cancel that was asked for; commands in the inbox come first."""
+        if self.journal.claimed:
+            self.journal.take(await self.services.store.inbox(self.session_id))
+        if self.cancel_requested():
+            self.stage(Cancelled(self.journal.run, self._reason or "cancelled"))
+
+    def _poll(self) -> None:
+        if self._token.is_cancelled():
+            self._cancel_here(self._token.reason)
+        else:
+            self._timers["poll"] = self._loop.call_later(_POLL, self._poll)
+
+    # -- the lease
+
+    def _renew_soon(self) -> None:
+        if self._renewing is None or self._renewing.done():
+            self._renewing = self._loop.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        """Renew the lease, and look for a cancel on the way. A lease that is gone stops the run at its next commit."""
+        self._timers["renew"] = self._loop.call_later(LEASE_RENEWAL, self._renew_soon)
+        if not self.journal.claimed:
+            return
+        store = self.services.store
+        try:
+            renewal = await store.renew(self.session_id, self.journal.run, self.services.clock.now().plus(LEASE_TTL))
+            rows = await store.inbox(self.session_id) if renewal.inbox else ()
+        except StoreError as error:
+            logger.warning("Could not renew the lease of %s: %s", self.session_id, error)
+            return
+        cancel = next((row for row in rows if row.kind == "cancel" and row.run == self.journal.run), None)
+        if cancel is not None or not renewal.held:
+            self._cancel_here(cancel.body or "cancelled" if cancel is not None else "lease lost")
+
+    # -- what steps use
+
+    @property
+    def processes(self) -> ProcessScope:
+        """Where this run's tools start their processes."""
+        if self._processes is None:
+            self._processes = ProcessScope(self.session_id, self.journal.run, self.services.store.owner)
+        return self._processes
+
+    def call_time_left(self) -> float | None:
+        """Return the seconds that the retry policy leaves for the reply that is due; None for no bound."""
+        total = self.services.retry.total_timeout
+        if total is None:
+            return None
+        now = self.services.clock.monotonic()
+        if self._call_deadline is None:
+            self._call_deadline = now + total
+        return self._call_deadline - now
+
+    def call_timed_out(self, attempts: int) -> LLMTimeout:
+        """Make the error for a reply that did not come in time."""
+        total = self.services.retry.total_timeout or 0.0
+        return LLMTimeout(elapsed=total - (self.call_time_left() or 0.0), attempts=attempts, total_timeout=total)
+
+    def call_settled(self) -> None:
+        """Start the clock of the next reply anew."""
+        self._call_deadline = None
+
+    async def close(self) -> None:
+        """End timers, tasks and processes of this run."""
+        self._forget()
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._renewing is not None and not self._renewing.done():
+            self._renewing.cancel()
+            await asyncio.wait((self._renewing,))
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._processes is not None:
+            await self._processes.close()

@@ -1,0 +1,126 @@
+"""Settings of a loop, and the results of its verbs."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+from power_loop.engine.retry import LLMRetryPolicy
+from power_loop.facts.entries import ErrorRecord, Limits
+from power_loop.facts.errors import ConfigError, PowerLoopError
+from power_loop.facts.messages import ToolCall
+from power_loop.facts.usage import LLMTokenUsage
+
+DEFAULT_DB_PATH = "./power_loop_sessions.db"
+
+OnBusy: TypeAlias = Literal["raise", "wait"]
+
+
+@dataclass(slots=True)
+class AgentLoopConfig:
+    """How a loop drives its sessions.
+
+    Args:
+        system_prompt: Said before every conversation; None for nothing.
+        max_rounds: Rounds (a model call and its tools) per input; then one last call sums up.
+        temperature: None leaves it to the provider; several models refuse any value.
+        max_tokens: Cap of one reply, in tokens; None leaves it to the provider. Not the context window.
+        retry_policy: How often and how long to try a model call.
+        max_parallel_tools: Tools of one round that may run at the same time.
+    """
+
+    system_prompt: str | None = None
+    max_rounds: int = 24
+    temperature: float | None = None
+    max_tokens: int | None = 8000
+    retry_policy: LLMRetryPolicy = field(default_factory=LLMRetryPolicy)
+    max_parallel_tools: int = 8
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_rounds, int) or self.max_rounds < 1:
+            raise ConfigError(f"AgentLoopConfig.max_rounds must be a whole number from 1, got {self.max_rounds!r}.")
+        if self.max_tokens is not None and (not isinstance(self.max_tokens, int) or self.max_tokens < 1):
+            raise ConfigError(
+                f"AgentLoopConfig.max_tokens must be a whole number from 1 or None, got {self.max_tokens!r}."
+            )
+        if self.temperature is not None and not 0 <= self.temperature <= 2:  # noqa: PLR2004 -- the widest range of any provider
+            raise ConfigError(f"AgentLoopConfig.temperature must be between 0 and 2 or None, got {self.temperature!r}.")
+        if not isinstance(self.max_parallel_tools, int) or self.max_parallel_tools < 1:
+            raise ConfigError(
+                f"AgentLoopConfig.max_parallel_tools must be a whole number from 1, got {self.max_parallel_tools!r}."
+            )
+
+    def limits(self) -> Limits:
+        """Return what a run records of these settings."""
+        return Limits(self.max_rounds, self.retry_policy.max_attempts, self.max_parallel_tools)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLoopResult:
+    """How a run ended. ``status`` is one of completed, pending_tools, cancelled, hit_round_limit, degraded,
+    hook_break, crash_loop, error, or ``empty`` for a session that never ran.
+    """  # noqa: D205 -- the list is the summary
+
+    status: str
+    final_text: str = ""
+    rounds: int = 0
+    pending_tool_calls: list[ToolCall] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StatefulResult(AgentLoopResult):
+    """What ``send`` and ``resume`` return. ``usage`` and ``cost`` (USD) count from the last input on.
+
+    ``error`` is set for the statuses degraded and error; its ``code`` is stable. ``output`` is the parsed reply
+    where structured output was asked for.
+    """
+
+    session_id: str = ""
+    usage: LLMTokenUsage = field(default_factory=LLMTokenUsage)
+    cost: Decimal | None = None
+    output: Any = None
+    error: ErrorRecord | None = None
+
+    def raise_for_error(self) -> "StatefulResult":
+        """Raise PowerLoopError for the statuses degraded, error and crash_loop; else return the result itself."""
+        if self.status in {"degraded", "error", "crash_loop"}:
+            details = {"status": self.status, "session_id": self.session_id, "error": self.error}
+            raise PowerLoopError(self.final_text, **details)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class RoundUsage:
+    """Tokens and cost of one recorded reply."""
+
+    seq: int
+    round_index: int
+    model: str
+    usage: LLMTokenUsage
+    cost: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """Tokens and cost of a whole session; ``cost`` is None where no price is known."""
+
+    total: LLMTokenUsage
+    cost: Decimal | None
+    rounds: list[RoundUsage]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One line of ``list_sessions``.
+
+    ``status`` is ``empty``, ``running``, ``cut_off`` or the status with which the last run ended; ``waiting_for``
+    says in words what a session that is not finished waits for.
+    """
+
+    session_id: str
+    status: str
+    waiting_for: str
+    created_at: int
+    updated_at: int
+    entries: int
+    owner: str | None
+    metadata: dict[str, Any]

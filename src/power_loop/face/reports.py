@@ -1,0 +1,88 @@
+"""What the verbs that only look return: derived from a journal, never stored."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from power_loop.decisions.endings import final_text
+from power_loop.decisions.state import State
+from power_loop.face.config import RoundUsage, SessionInfo, StatefulResult, UsageReport
+from power_loop.facts.entries import Entry, ModelReplied, RunEnded
+from power_loop.ports.store import SessionRecord, SessionStore
+
+_WAITS = {
+    "pending_tools": "results of tools that run elsewhere",
+    "cut_off": "resume: its driver died or was stopped",
+    "cancelled": "resume or a new input",
+    "degraded": "resume: the model could not be had",
+    "error": "resume or a new input: the last run ended with an error",
+    "crash_loop": "resume(force=True) or a new input: model calls kept dying",
+    "hit_round_limit": "resume with a higher max_rounds, or a new input",
+}
+
+
+def result_of(session_id: str, state: State) -> StatefulResult:
+    """Return what a session's last run came to."""
+    ended = state.ended
+    pending = [call.to_tool_call() for call in state.pending()]
+    if ended is None:
+        status, text, error = ("empty" if state.run == 0 else "cut_off"), "", None
+    else:
+        status, text, error = ended.status, final_text(state), ended.error
+    return StatefulResult(
+        status=status,
+        final_text=text,
+        rounds=state.rounds,
+        pending_tool_calls=pending,
+        session_id=session_id,
+        usage=state.usage_since_input,
+        cost=state.cost_since_input,
+        error=error,
+    )
+
+
+def pending_of(state: State) -> dict[str, Any] | None:
+    """Return the open calls in the reference's shape, with what is known of each; None where there is none."""
+    pending = state.pending()
+    if not pending:
+        return None
+    return {
+        "assistant_seq": state.reply_seq,
+        "round_index": max(state.rounds - 1, 0),
+        "tool_call_ids": [call.recorded.id for call in pending],
+        "tool_calls": [call.to_tool_call().to_openai_tool_call() for call in pending],
+        "started": [call.recorded.id for call in pending if call.started_run],
+    }
+
+
+def usage_of(state: State, entries: Sequence[Entry]) -> UsageReport:
+    """Return tokens and cost, in total and by reply."""
+    rounds: list[RoundUsage] = []
+    for entry in entries:
+        if entry.kind == "model_replied" and isinstance(fact := entry.fact, ModelReplied):
+            cost = None if fact.cost is None else Decimal(fact.cost)
+            rounds.append(RoundUsage(entry.seq, entry.round, fact.model, fact.usage, cost))
+    return UsageReport(state.usage, state.cost, rounds)
+
+
+async def info_of(store: SessionStore, record: SessionRecord) -> SessionInfo:
+    """Return a session's line in a list."""
+    last = await store.last(record.id, ("run_started", "run_ended", "input_received"))
+    if record.lease is not None:
+        status = "running"
+    elif last is None:
+        status = "empty"
+    elif isinstance(fact := last.fact, RunEnded):
+        status = fact.status
+    else:
+        status = "cut_off"
+    return SessionInfo(
+        record.id,
+        status,
+        _WAITS.get(status, ""),
+        record.created_at,
+        record.updated_at,
+        record.head_seq - record.base_seq,
+        record.lease.owner if record.lease is not None else None,
+        record.metadata,
+    )

@@ -1,0 +1,345 @@
+"""Journal entries: one fact each, numbered, chained by digest, versioned by kind.
+
+A kind whose name starts with ``aux_`` is ancillary: a release that does not know it keeps it and skips it. Every
+other unknown kind is essential and makes the session read-only for that release.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import msgspec
+
+from power_loop.facts import jsontext
+from power_loop.facts.errors import JournalTooNew, StoreCorrupt
+from power_loop.facts.messages import AgentMessage, Content, MessageRole
+from power_loop.facts.usage import LLMTokenUsage
+
+Effect: TypeAlias = Literal["read", "idempotent", "once"]
+Outcome: TypeAlias = Literal["ok", "failed", "skipped", "cancelled", "aborted", "unknown", "refused", "timeout"]
+RunStatus: TypeAlias = Literal[
+    "completed",
+    "pending_tools",
+    "cancelled",
+    "hit_round_limit",
+    "degraded",
+    "hook_break",
+    "crash_loop",
+    "error",
+]
+
+DIGEST_BYTES = 16
+ANCILLARY_PREFIX = "aux_"
+
+
+class Fact(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The body of an entry. ``kind`` and ``version`` go into columns of their own."""
+
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+
+class SessionOpened(Fact, frozen=True):
+    """The session exists; what the host said about it then."""
+
+    kind = "session_opened"
+    config: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
+class InputReceived(Fact, frozen=True):
+    """Newest input from the host. ``cleaned``: characters that no store can hold were replaced."""
+
+    kind = "input_received"
+    content: Content
+    role: MessageRole = MessageRole.USER
+    name: str | None = None
+    message_id: str | None = None
+    cleaned: bool = False
+
+
+class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What one run may do. Counts hold since the last input, across resumes."""
+
+    max_rounds: int = 24
+    max_attempts: int = 3
+    max_parallel: int = 8
+    max_deaths: int = 3
+
+
+class RunStarted(Fact, frozen=True):
+    """One driver began to drive. ``force`` forgives earlier deaths."""
+
+    kind = "run_started"
+    limits: Limits
+    owner: str = ""
+    definition: str = ""
+    force: bool = False
+
+
+class DefinitionChanged(Fact, frozen=True):
+    """What the model is told before the conversation: system text, and tools in wire shape by name."""
+
+    kind = "definition_changed"
+    digest: str
+    system: str | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+
+
+class ModelCalled(Fact, frozen=True):
+    """Written before the provider is called. ``reserved`` is the cost set aside, in USD, or None if unknown."""
+
+    kind = "model_called"
+    attempt: int = 1
+    request: str = ""
+    reserved: str | None = None
+    wrap_up: bool = False
+    edited: tuple[str, ...] = ()
+
+
+class ModelFailed(Fact, frozen=True):
+    """The call gave no usable reply. With ``retry`` another attempt follows after ``delay`` seconds."""
+
+    kind = "model_failed"
+    attempt: int
+    code: str
+    message: str = ""
+    error_type: str = ""
+    retry: bool = False
+    delay: float = 0.0
+    max_attempts: int = 0
+
+
+class RecordedCall(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A call as the model asked for it. ``raw`` holds the argument text where it is not one JSON object."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = {}
+    raw: str | None = None
+    error: str | None = None
+
+
+class ModelReplied(Fact, frozen=True):
+    """A complete reply. ``payload`` keeps of the provider's data only what our blocks cannot reproduce."""
+
+    kind = "model_replied"
+    content: Content = ""
+    calls: tuple[RecordedCall, ...] = ()
+    finish_reason: str = "stop"
+    usage: LLMTokenUsage = LLMTokenUsage()
+    cost: str | None = None
+    model: str = ""
+    provided: bool = False
+    payload: dict[str, Any] | None = None
+    cleaned: bool = False
+
+
+class ReplyEdited(Fact, frozen=True):
+    """A hook changed the reply at ``target`` before anything was done with it."""
+
+    kind = "reply_edited"
+    target: int
+    content: Content = ""
+    calls: tuple[RecordedCall, ...] = ()
+
+
+class ToolStarted(Fact, frozen=True):
+    """Committed before the tool runs. ``arguments`` only where a hook changed them."""
+
+    kind = "tool_started"
+    call: str
+    name: str
+    effect: Effect = "once"
+    attempt: int = 1
+    key: str = ""
+    arguments: dict[str, Any] | None = None
+
+
+class ToolFinished(Fact, frozen=True):
+    """The one result of a call. ``closes_round``: no other call of its reply is open any more."""
+
+    kind = "tool_finished"
+    call: str
+    name: str
+    outcome: Outcome = "ok"
+    content: str = ""
+    attempt: int = 0
+    duration_ms: int = 0
+    closes_round: bool = False
+    cleaned: bool = False
+
+
+class ResultEdited(Fact, frozen=True):
+    """A hook changed the result of ``call`` before the model saw it."""
+
+    kind = "result_edited"
+    call: str
+    content: str
+    failed: bool = False
+
+
+class Note(Fact, frozen=True):
+    """Text that the kernel adds at the tail, once; ``topic`` says why."""
+
+    kind = "note"
+    topic: str
+    text: str
+    role: MessageRole = MessageRole.USER
+
+
+class RoundSkipped(Fact, frozen=True):
+    """A hook used up one round without a model call."""
+
+    kind = "round_skipped"
+    reason: str = ""
+
+
+class ViewEdited(Fact, frozen=True):
+    """A hook replaced ``messages[start:stop]`` of the model's view."""
+
+    kind = "view_edited"
+    start: int
+    stop: int
+    messages: tuple[AgentMessage, ...] = ()
+
+
+class Cancelled(Fact, frozen=True):
+    """Someone asked for the run to stop; ``target`` is the run meant."""
+
+    kind = "cancelled"
+    target: int
+    reason: str = "cancelled"
+
+
+class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An error as the journal keeps it: stable code, words, and the type's name."""
+
+    code: str
+    message: str
+    type: str = ""
+
+
+class RunEnded(Fact, frozen=True):
+    """The run is over and its lease is free. ``final_text`` None: what the last reply said."""
+
+    kind = "run_ended"
+    status: RunStatus
+    final_text: str | None = None
+    rounds: int = 0
+    reason: str = ""
+    error: ErrorRecord | None = None
+
+
+FACTS: dict[str, type[Fact]] = {
+    fact.kind: fact
+    for fact in (
+        SessionOpened,
+        InputReceived,
+        RunStarted,
+        DefinitionChanged,
+        ModelCalled,
+        ModelFailed,
+        ModelReplied,
+        ReplyEdited,
+        ToolStarted,
+        ToolFinished,
+        ResultEdited,
+        Note,
+        RoundSkipped,
+        ViewEdited,
+        Cancelled,
+        RunEnded,
+    )
+}
+_DECODERS = {kind: msgspec.json.Decoder(fact) for kind, fact in FACTS.items()}
+_VERSIONS = {kind: fact.version for kind, fact in FACTS.items()}
+
+
+class Entry(msgspec.Struct):
+    """One row of the journal. ``run`` is the epoch of the driver that wrote it, ``time`` wall milliseconds."""
+
+    seq: int
+    kind: str
+    version: int
+    run: int
+    round: int
+    time: int
+    body: str
+    digest: bytes
+    decoded: Fact | None = None
+
+    @property
+    def fact(self) -> Fact | None:
+        """The typed body; None for an ancillary kind that this release does not know.
+
+        Raises JournalTooNew for an essential kind or version that this release does not know, StoreCorrupt for
+        a body that is not what its kind says.
+        """
+        if self.decoded is None:
+            self.decoded = decode(self.kind, self.version, self.body, self.seq)
+        return self.decoded
+
+
+def decode(kind: str, version: int, body: str, seq: int = 0) -> Fact | None:
+    """Decode a stored body; see :attr:`Entry.fact`."""
+    decoder = _DECODERS.get(kind)
+    if decoder is None or version > _VERSIONS[kind]:
+        if kind.startswith(ANCILLARY_PREFIX):
+            return None
+        raise JournalTooNew(
+            f"Entry {seq} is a {kind!r} of version {version}, which this release does not know. Upgrade power-loop to "
+            f"continue this session; it can still be read.",
+            seq=seq,
+            kind=kind,
+        )
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise StoreCorrupt(f"Entry {seq} ({kind}) cannot be decoded: {error}", seq=seq, kind=kind) from error
+
+
+def base_digest(session_id: str) -> bytes:
+    """Return the anchor of a new session's chain."""
+    return sha256(b"power-loop session " + session_id.encode()).digest()[:DIGEST_BYTES]
+
+
+def chain(previous: bytes, seq: int, kind: str, version: int, run: int, round_: int, time: int, body: str) -> bytes:
+    """Return d(n) = H(d(n-1), all columns, H(body)), SHA-256 cut to 16 bytes."""
+    head = f"{seq}|{kind}|{version}|{run}|{round_}|{time}|".encode()
+    return sha256(previous + head + sha256(body.encode()).digest()).digest()[:DIGEST_BYTES]
+
+
+def seal(fact: Fact, *, previous: bytes, seq: int, run: int, round_: int, time: int) -> Entry:
+    """Make the entry that follows ``previous`` at ``seq``."""
+    body = jsontext.encode(fact)
+    digest = chain(previous, seq, fact.kind, fact.version, run, round_, time, body)
+    return Entry(seq, fact.kind, fact.version, run, round_, time, body, digest, fact)
+
+
+def seal_all(
+    facts: Sequence[Fact], *, head_seq: int, head_digest: bytes, run: int, round_: int, time: int
+) -> tuple[Entry, ...]:
+    """Make the entries that follow a head."""
+    entries: list[Entry] = []
+    for fact in facts:
+        entry = seal(fact, previous=head_digest, seq=head_seq + 1, run=run, round_=round_, time=time)
+        head_seq, head_digest = entry.seq, entry.digest
+        entries.append(entry)
+    return tuple(entries)
+
+
+def verify(
+    entries: Iterable[Entry], *, base_seq: int, base: bytes, head_seq: int, head: bytes, where: str = ""
+) -> None:
+    """Check numbering and digests of a whole journal; raises StoreCorrupt naming the first entry that is wrong."""
+    seq, digest = base_seq, base
+    for entry in entries:
+        if entry.seq != seq + 1:
+            raise StoreCorrupt(f"{where}: entry {seq + 1} is missing (found {entry.seq}).", seq=seq + 1)
+        digest = chain(digest, entry.seq, entry.kind, entry.version, entry.run, entry.round, entry.time, entry.body)
+        if digest != entry.digest:
+            raise StoreCorrupt(f"{where}: entry {entry.seq} does not match its digest.", seq=entry.seq)
+        seq = entry.seq
+    if seq != head_seq or digest != head:
+        raise StoreCorrupt(f"{where}: the journal ends at entry {seq}, its session row says {head_seq}.", seq=seq)

@@ -1,0 +1,120 @@
+"""SDK clients, one per event loop, none of which outlives its loop."""
+
+import asyncio
+import base64
+import importlib
+import os
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from power_loop.facts.errors import ConfigError, LLMAuthError, MissingExtraError
+
+if TYPE_CHECKING:
+    import openai
+
+KEYLESS = "none"
+"""Stands for the key that a server does not ask for; the SDK insists on one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to send requests and with what. ``base_url`` and ``api_key`` None: the SDK's own defaults."""
+
+    base_url: str | None
+    api_key: str | None = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+def endpoint_of(base_url: str | None, api_key: str | None) -> Endpoint:
+    """Settle URL and key, from ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY`` where they are None, as the SDK does.
+
+    Credentials inside the URL move to a header: HTTP libraries write URLs to their logs. A URL without any key
+    gets a placeholder, since many servers of one's own ask for none. Raises ConfigError for a key that no HTTP
+    header can carry: libraries below would print it when they refuse it.
+    """
+    base_url = base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or None
+    api_key = (api_key or os.environ.get("OPENAI_API_KEY", "")).strip() or None
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise ConfigError("The API key contains line breaks or other characters that no key has; check how it is read.")
+    headers: dict[str, str] = {}
+    secrets = [api_key] if api_key else []
+    if base_url is not None:
+        parts = urlsplit(base_url)
+        credentials, at, host = parts.netloc.rpartition("@")
+        if at:
+            base_url = urlunsplit(parts._replace(netloc=host))
+            token = base64.b64encode(unquote(credentials).encode()).decode()
+            headers["Authorization"] = f"Basic {token}"
+            secrets += [token, credentials, unquote(credentials.partition(":")[2])]
+        api_key = api_key or KEYLESS
+    return Endpoint(base_url, api_key, headers, tuple(secrets))
+
+
+async def load_sdk() -> ModuleType:
+    """Import the SDK off the loop's thread: it takes about a second of CPU, and leases must be renewed meanwhile.
+
+    Raises MissingExtraError if it is not installed.
+    """
+    try:
+        return await asyncio.to_thread(importlib.import_module, "openai")
+    except ModuleNotFoundError as error:
+        if error.name != "openai":
+            raise
+    raise MissingExtraError("Talking to OpenAI-compatible servers needs the SDK: pip install 'power-loop[openai]'")
+
+
+async def _guard(client: "openai.AsyncOpenAI") -> AsyncGenerator[None, None]:
+    """Close the client when the generator is closed; ``asyncio.run`` closes those that are open at its end."""
+    try:
+        yield
+    finally:
+        await client.close()
+
+
+async def _close(guard: AsyncGenerator[None, None]) -> None:
+    await guard.aclose()
+
+
+class ClientPool:
+    """Hands out the SDK client of the running loop."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]] = {}
+
+    async def get(self) -> "openai.AsyncOpenAI":
+        """Return this loop's client, made when first asked for."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            sdk = await load_sdk()
+            for old in [old for old in self._clients if old.is_closed()]:
+                del self._clients[old]
+        if loop not in self._clients:
+            client = self._make(sdk)
+            guard = _guard(client)
+            self._clients[loop] = (client, guard)
+            await anext(guard)
+        return self._clients[loop][0]
+
+    def _make(self, sdk: Any) -> "openai.AsyncOpenAI":  # noqa: ANN401 -- the SDK's module
+        endpoint = self._endpoint
+        if endpoint.api_key is None:
+            raise LLMAuthError("No API key. Set OPENAI_API_KEY, pass api_key, or pass the base_url of your own server.")
+        client: openai.AsyncOpenAI = sdk.AsyncOpenAI(
+            base_url=endpoint.base_url, api_key=endpoint.api_key, default_headers=endpoint.headers, max_retries=0
+        )
+        return client
+
+    async def close(self) -> None:
+        """Close the clients of all loops that still run."""
+        here = asyncio.get_running_loop()
+        clients, self._clients = self._clients, {}
+        for loop, (_, guard) in clients.items():
+            if loop is here:
+                await guard.aclose()
+            elif loop.is_running():
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_close(guard), loop))

@@ -1,0 +1,193 @@
+"""The store port: one journal per session, appended under a fencing epoch.
+
+A store knows nothing of what entries mean, except three kinds that its append rules name: ``run_ended`` may not
+pass an unconsumed inbox row; ``model_called`` and ``tool_started`` may not pass an unconsumed cancel.
+``power_loop.testing.conformance`` is the executable form of this page.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+from power_loop.facts.clock import Instant
+from power_loop.facts.entries import Entry
+
+SessionKind: TypeAlias = Literal["root", "subagent"]
+Lifecycle: TypeAlias = Literal["ephemeral", "linked", "detached"]
+CommandKind: TypeAlias = Literal["input", "cancel"]
+
+LEASE_TTL = 30.0
+"""Seconds a lease lasts without renewal."""
+LEASE_RENEWAL = 10.0
+"""Seconds between renewals."""
+STARTS = frozenset({"model_called", "tool_started"})
+"""Kinds that may not be appended over an unconsumed cancel."""
+ENDS = frozenset({"run_ended"})
+"""Kinds that may not be appended over any unconsumed inbox row."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """Who drives a session. ``owner`` is a driver id that the store handed out; ``until`` is durable time."""
+
+    owner: str
+    until: Instant
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """A session's row."""
+
+    id: str
+    created_at: int
+    updated_at: int
+    base_seq: int
+    base_digest: bytes
+    head_seq: int
+    head_digest: bytes
+    epoch: int
+    lease: Lease | None = None
+    parent_id: str | None = None
+    kind: SessionKind = "root"
+    lifecycle: Lifecycle = "ephemeral"
+    depth: int = 0
+    config: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
+class NewSession(msgspec.Struct, frozen=True):
+    """What a session starts with. ``first`` are its sealed first entries, numbered from 1."""
+
+    id: str
+    created_at: int
+    first: tuple[Entry, ...] = ()
+    parent_id: str | None = None
+    kind: SessionKind = "root"
+    lifecycle: Lifecycle = "ephemeral"
+    depth: int = 0
+    config: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Take the lease in the same transaction. Works when it is free, expired, dead or already ``owner``'s."""
+
+    owner: str
+    until: Instant
+    now: Instant
+
+
+class Append(msgspec.Struct, frozen=True):
+    """One commit. All of it happens, or none.
+
+    ``epoch`` is the fencing epoch this driver holds; with ``claim`` it is the epoch the session must still have,
+    and the entries carry ``epoch + 1``, which becomes the session's. ``expected_head`` and ``expected_digest``
+    are the head the entries were sealed on. ``consumes`` are inbox ids that become entries here. ``release``
+    frees the lease with the commit.
+    """
+
+    session_id: str
+    epoch: int
+    expected_head: int
+    expected_digest: bytes
+    entries: tuple[Entry, ...] = ()
+    consumes: tuple[int, ...] = ()
+    claim: Claim | None = None
+    release: bool = False
+
+
+class InboxRow(msgspec.Struct, frozen=True):
+    """A command for a session that its driver has not consumed yet. ``run`` is the run a cancel means, else 0."""
+
+    id: int
+    kind: CommandKind
+    run: int
+    body: str
+    created_at: int
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """Answer to a lease renewal: is it still ours, and do commands wait?"""
+
+    held: bool
+    inbox: bool = False
+
+
+class SessionStore(Protocol):
+    """Durable sessions. All methods are safe to cancel and to call from any event loop of the process."""
+
+    @property
+    def path(self) -> str:
+        """Where the data is, for error messages; ``":memory:"`` where it is nowhere."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Equal for two store objects of this process that reach the same sessions."""
+        ...
+
+    @property
+    def owner(self) -> str:
+        """This process's driver id at this store, used in claims; made on first use."""
+        ...
+
+    async def create(self, session: NewSession) -> SessionRecord:
+        """Create a session. Raises SessionExistsError, SessionNotFoundError for a missing parent."""
+        ...
+
+    async def get(self, session_id: str) -> SessionRecord:
+        """Return a session's row. Raises SessionNotFoundError."""
+        ...
+
+    async def list(
+        self, *, limit: int = 100, before: str | None = None, parent_id: str | None = None
+    ) -> Sequence[SessionRecord]:
+        """Return sessions, newest first; ``before`` is the last id of the previous page."""
+        ...
+
+    async def read(self, session_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Entry]:
+        """Return entries with ``seq > after`` in order. Raises SessionNotFoundError, StoreCorrupt."""
+        ...
+
+    async def load(self, session_id: str) -> tuple[SessionRecord, Sequence[Entry]]:
+        """Return row and all entries as of one moment. Raises SessionNotFoundError."""
+        ...
+
+    async def last(self, session_id: str, kinds: Sequence[str]) -> Entry | None:
+        """Return the newest entry of one of these kinds."""
+        ...
+
+    async def append(self, append: Append) -> None:
+        """Commit; returns when the entries are durable.
+
+        Checks, in this order: SessionNotFoundError; SessionBusy when a claim meets a live lease; LeaseLost when
+        the epoch is not the session's (without claim), or the lease is no longer held; HeadMoved when head or
+        digest differ, or a claim's epoch does; InboxNotEmpty; CancelRequested. Storage faults are StoreErrors.
+        """
+        ...
+
+    async def renew(self, session_id: str, epoch: int, until: Instant) -> Renewal:
+        """Extend the lease while the epoch is ours; not synced to disk."""
+        ...
+
+    async def release(self, session_id: str, epoch: int) -> bool:
+        """Free the lease without an entry, for a driver that gives up; False if it was not ours."""
+        ...
+
+    async def enqueue(self, session_id: str, kind: CommandKind, body: str, *, run: int = 0, now: int) -> int:
+        """Add a command to the inbox, durably; returns its id, ascending per store."""
+        ...
+
+    async def inbox(self, session_id: str) -> Sequence[InboxRow]:
+        """Return the unconsumed commands, oldest first."""
+        ...
+
+    async def delete(self, session_id: str, *, cascade: bool = True, now: Instant) -> int:
+        """Delete a session; 0 if there is none. Raises SessionBusy over a live lease, of children too.
+
+        With ``cascade`` its children go too, recursively, except ``detached`` ones, which become roots.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of files, threads and the driver lock."""
+        ...

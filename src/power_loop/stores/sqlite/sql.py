@@ -1,0 +1,105 @@
+"""The statements of the SQLite store, by name. The schema and its migrations are files in ``stores/sql``."""
+
+from importlib.resources import files
+
+SCHEMA_FOLDER = files("power_loop.stores").joinpath("sql")
+MIGRATIONS = ((1, "journal"), (2, "views"))
+APPLICATION_ID = 0x504C4F50
+"""Marks the file as ours (``PLOP``), for this store and for tools such as ``file``."""
+
+
+def schema() -> str:
+    """Return the script that makes the whole schema."""
+    return SCHEMA_FOLDER.joinpath("schema.sql").read_text(encoding="utf-8")
+
+
+def migration(version: int, name: str) -> str:
+    """Return the script of one migration."""
+    return SCHEMA_FOLDER.joinpath(f"migration_{version:04}_{name}.sql").read_text(encoding="utf-8")
+
+
+FIND = """
+SELECT key, epoch, head_seq, head_digest, lease_owner, lease_wall_ms, lease_boot_id, lease_boot_ms
+FROM sessions WHERE id = ?
+"""
+
+FIND_KEY = "SELECT key FROM sessions WHERE id = ?"
+
+# The fence: a driver moves the head only where the epoch and the head are still the ones it holds.
+MOVE_HEAD = """
+UPDATE sessions SET
+    head_seq = :new_head, head_digest = :new_digest, updated_at = coalesce(:time, updated_at), epoch = :new_epoch,
+    lease_owner = :owner, lease_wall_ms = :wall_ms, lease_boot_id = :boot_id, lease_boot_ms = :boot_ms
+WHERE key = :key
+    AND epoch = :epoch
+    AND head_seq = :head
+    AND head_digest = :digest
+    AND (:claims OR lease_owner IS NOT NULL)
+"""
+
+ADD_ENTRY = """
+INSERT INTO entries (id, kind, version, run, round, time, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+ENTRY_DIGEST = "SELECT digest FROM entries WHERE id = ?"
+
+CONSUME = "DELETE FROM inbox WHERE session = ? AND id = ?"
+INBOX_WAITS = "SELECT 1 FROM inbox WHERE session = ? LIMIT 1"
+CANCEL_WAITS = "SELECT 1 FROM inbox WHERE session = ? AND kind = 'cancel' AND run = ? LIMIT 1"
+
+RENEW = """
+UPDATE sessions SET lease_wall_ms = ?, lease_boot_id = ?, lease_boot_ms = ?
+WHERE id = ? AND epoch = ? AND lease_owner IS NOT NULL
+"""
+INBOX_WAITS_BY_ID = "SELECT 1 FROM inbox WHERE session = (SELECT key FROM sessions WHERE id = ?) LIMIT 1"
+
+RELEASE = """
+UPDATE sessions SET lease_owner = NULL, lease_wall_ms = NULL, lease_boot_id = NULL, lease_boot_ms = NULL
+WHERE id = ? AND epoch = ? AND lease_owner IS NOT NULL
+"""
+
+CREATE = """
+INSERT INTO sessions (
+    id, parent_id, kind, lifecycle, depth, created_at, updated_at, base_seq, base_digest, head_seq, head_digest,
+    epoch, config, metadata
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+ENQUEUE = "INSERT INTO inbox (session, kind, run, body, created_at) VALUES (?, ?, ?, ?, ?)"
+ENQUEUED = "SELECT kind, run, body, created_at FROM inbox WHERE id = ? AND session = ?"
+
+CHILDREN = "SELECT id, lifecycle FROM sessions WHERE parent_id = ?"
+BECOME_ROOT = "UPDATE sessions SET parent_id = NULL, kind = 'root' WHERE id = ?"
+DELETE_ENTRIES = "DELETE FROM entries WHERE id BETWEEN ? AND ?"
+DELETE_INBOX = "DELETE FROM inbox WHERE session = ?"
+DELETE_SESSION = "DELETE FROM sessions WHERE key = ?"
+
+RECORD_COLUMNS = """
+SELECT id, created_at, updated_at, base_seq, base_digest, head_seq, head_digest, epoch, lease_owner, lease_wall_ms,
+    lease_boot_id, lease_boot_ms, parent_id, kind, lifecycle, depth, config, metadata, key
+FROM sessions
+"""
+GET = RECORD_COLUMNS + "WHERE id = ?"
+LIST = RECORD_COLUMNS + "WHERE key < ? ORDER BY key DESC LIMIT ?"
+LIST_CHILDREN = RECORD_COLUMNS + "WHERE parent_id = ? AND key < ? ORDER BY key DESC LIMIT ?"
+
+READ = """
+SELECT id & 4294967295, kind, version, run, round, time, body, digest
+FROM entries WHERE id > ? AND id <= ? ORDER BY id LIMIT ?
+"""
+LAST = """
+SELECT id & 4294967295, kind, version, run, round, time, body, digest
+FROM entries WHERE id BETWEEN ? AND ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT 1
+"""
+INBOX = "SELECT id, kind, run, body, created_at FROM inbox WHERE session = ? ORDER BY id"
+
+LEASE_OWNERS = "SELECT DISTINCT lease_owner FROM sessions WHERE lease_owner IS NOT NULL"
+IS_LEASE_OWNER = "SELECT 1 FROM sessions WHERE lease_owner = ? LIMIT 1"
+
+SEQ_BITS = 32
+MAX_SEQ = (1 << SEQ_BITS) - 1
+
+
+def entry_id(key: int, seq: int) -> int:
+    """Return the row id of entry ``seq`` of the session with this key."""
+    return key << SEQ_BITS | seq
