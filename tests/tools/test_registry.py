@@ -2,9 +2,10 @@
 
 import asyncio
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
+import http.server
 import json
 import pathlib
 import threading
@@ -114,6 +115,30 @@ def test_invalid_and_remote_schemas_name_their_tool(schema):
         registry.validate("bad", {})
 
 
+def test_no_schema_is_fetched_from_elsewhere():
+    asked: list[str] = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        registry = ToolRegistry()
+        schema = {"type": "object", "properties": {"a": {"$ref": f"http://127.0.0.1:{server.server_port}/schema"}}}
+        registry.register(ToolDefinition("far", input_schema=schema), echo)
+        with pytest.raises(ConfigError, match="'far'"):
+            registry.validate("far", {"a": 1})
+        server.shutdown()
+    assert asked == []
+
+
 def test_validate_speaks_to_the_model():
     registry = ToolRegistry([echo])
     registry.register(msgspec.structs.replace(ECHO, name="raw"), echo)
@@ -193,7 +218,11 @@ async def test_sync_handlers_run_off_the_loop():
 
 async def test_a_sync_handler_may_return_an_awaitable():
     registry = ToolRegistry()
-    registry.register(ECHO, lambda text: later(text))
+
+    def begin(text: str) -> Any:
+        return later(text)
+
+    registry.register(ECHO, begin)
     assert await registry.invoke_async("echo", {"text": "x"}) == "x"
 
 
@@ -254,7 +283,7 @@ def test_build_and_filter():
 
 
 class Model(pydantic.BaseModel):
-    when: datetime.date
+    when: dt.date
     name: str = "x"
 
 
@@ -281,8 +310,8 @@ class Kind(enum.Enum):
         ([None, {3, 1, 2}], "[null,[1,2,3]]"),
         (2**200, str(2**200)),
         ([float("nan"), float("-inf"), None], "[NaN,-Infinity,null]"),
-        (Model(when=datetime.date(2024, 2, 29)), '{"name":"x","when":"2024-02-29"}'),
-        ([Model(when=datetime.date(2024, 2, 29))], '[{"name":"x","when":"2024-02-29"}]'),
+        (Model(when=dt.date(2024, 2, 29)), '{"name":"x","when":"2024-02-29"}'),
+        ([Model(when=dt.date(2024, 2, 29))], '[{"name":"x","when":"2024-02-29"}]'),
         (Data(decimal.Decimal("1.10"), Kind.ONE), '{"b":"1.10","a":"one"}'),
         (uuid.UUID(int=1), '"00000000-0000-0000-0000-000000000001"'),
         (pathlib.PurePosixPath("/a/b"), '"/a/b"'),

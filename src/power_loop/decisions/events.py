@@ -60,7 +60,6 @@ class Narrator:
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
         self._calls: dict[str, RecordedCall] = {}
-        self._max_rounds = 0
 
     def tell(self, entry: Entry) -> tuple[AgentEvent, ...]:
         """Return the events of an entry, in the order in which subscribers hear them; they share its seq."""
@@ -92,8 +91,7 @@ class Narrator:
     def _input(self, fact: InputReceived, _entry: Entry) -> _Told:
         return [(_T.INPUT_RECEIVED, InputReceivedPayload(text_of(fact.content), str(fact.role)))]
 
-    def _started(self, fact: RunStarted, _entry: Entry) -> _Told:
-        self._max_rounds = fact.limits.max_rounds
+    def _started(self, _fact: RunStarted, _entry: Entry) -> _Told:
         return [(_T.SESSION_STARTED, SessionStartedPayload())]
 
     def _definition(self, fact: DefinitionChanged, _entry: Entry) -> _Told:
@@ -102,7 +100,7 @@ class Narrator:
     def _called(self, fact: ModelCalled, entry: Entry) -> _Told:
         begun: _Told = [(_T.STREAM_STARTED, StreamStartedPayload())]
         if fact.wrap_up:
-            limit = HitRoundLimitStatusPayload("hit_round_limit", self._max_rounds)
+            limit = HitRoundLimitStatusPayload("hit_round_limit", fact.max_rounds)
             return [(_T.STATUS_CHANGED, limit), *begun]
         if fact.attempt == 1:
             return [(_T.ROUND_STARTED, RoundStartedPayload(entry.round)), *begun]
@@ -127,7 +125,7 @@ class Narrator:
             datetime.fromtimestamp(entry.time / 1000, UTC).isoformat(),
             entry.round,
             entry.round + 1,
-            self._max_rounds,
+            fact.max_rounds,
             usage.input_tokens,
             usage.output_tokens,
             usage.cache_read_tokens,

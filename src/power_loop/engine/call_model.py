@@ -58,7 +58,8 @@ async def pause(step: CallModel, run: Run) -> None:
 
 async def call_model(step: CallModel, run: Run, request: LLMRequest, edited: Sequence[str] = ()) -> None:
     """Record the call, make it, and stage the reply or the failure; the next commit writes it."""
-    await run.commit(ModelCalled(step.attempt, wrap_up=step.wrap_up, edited=tuple(edited)))
+    rounds = run.limits.recorded.max_rounds
+    await run.commit(ModelCalled(step.attempt, wrap_up=step.wrap_up, max_rounds=rounds, edited=tuple(edited)))
     run.stage(await _attempt(step, run, request))
 
 
@@ -67,7 +68,7 @@ async def _attempt(step: CallModel, run: Run, request: LLMRequest) -> Fact:
     try:
         async with run.interrupt, asyncio.timeout(left) as bound:
             response = await run.services.llm.complete(request, on_delta=_teller(step, run))
-        fact = replied(response, run.state)
+        fact = replied(response, run.state, run.limits.recorded.max_rounds)
     except Interrupted:
         return ModelFailed(step.attempt, "cancelled", "The call was interrupted by a cancel.")
     except Exception as error:  # noqa: BLE001 -- a host's service may raise anything; each failure is a recorded fact
@@ -105,7 +106,7 @@ def _teller(step: CallModel, run: Run) -> OnDelta:
     return tell
 
 
-def replied(response: LLMResponse, state: State, *, provided: bool = False) -> ModelReplied:
+def replied(response: LLMResponse, state: State, max_rounds: int, *, provided: bool = False) -> ModelReplied:
     """Turn a response into the fact that records it: text cleaned, arguments parsed, wire ids fixed for good."""
     content, dirty = clean_content(response.content)
     return ModelReplied(
@@ -116,6 +117,7 @@ def replied(response: LLMResponse, state: State, *, provided: bool = False) -> M
         cost=response.cost,
         model=response.model,
         provided=provided,
+        max_rounds=max_rounds,
         payload=response.payload,
         cleaned=dirty,
     )

@@ -38,7 +38,10 @@ async def execute(run: Run) -> State:
 
 async def _leave(run: Run, status: RunStatus, error: ErrorRecord | None) -> None:
     """Record how the run was left. A store that cannot be written leaves a session that was merely cut off."""
-    if not run.journal.claimed or not run.state.run_open:
+    if not run.journal.claimed:
+        return
+    if not run.journal.opened or not run.state.run_open:
+        await _let_go(run)
         return
     try:
         if run.state.in_flight:
@@ -56,6 +59,5 @@ async def _leave(run: Run, status: RunStatus, error: ErrorRecord | None) -> None
 
 async def _let_go(run: Run) -> None:
     """Free the lease without an entry, so that the next driver need not wait for it to run out."""
-    if run.journal.claimed:
-        with contextlib.suppress(StoreError, SessionError):
-            await run.services.store.release(run.session_id, run.journal.run)
+    with contextlib.suppress(StoreError, SessionError):
+        await run.journal.release()

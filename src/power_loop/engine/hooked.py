@@ -178,7 +178,7 @@ async def _llm_before(run: Run, request: LLMRequest) -> tuple[bool, LLMRequest, 
     if ctx.directive is HookDirective.SHORT_CIRCUIT:
         if not isinstance(ctx.output, LLMResponse):
             raise HookError("llm.before asked for SHORT_CIRCUIT without setting ctx.output to an LLMResponse.")
-        await run.commit(replied(ctx.output, run.state, provided=True))
+        await run.commit(replied(ctx.output, run.state, run.limits.recorded.max_rounds, provided=True))
         return True, request, ()
     changes = {
         "messages": tuple(to_message(message) for message in ctx.messages),

@@ -79,6 +79,11 @@ class Journal:
         return self._state
 
     @property
+    def opened(self) -> bool:
+        """Whether there is a state to speak of."""
+        return self._state is not None
+
+    @property
     def run(self) -> int:
         """The fencing epoch under which this driver writes."""
         return self._epoch if self.claimed else self._epoch + 1
@@ -101,28 +106,52 @@ class Journal:
                 facts = self._plan(self.state)
         if not facts:
             await self._reload()
-            facts = self._plan(self.state)
+            try:
+                facts = self._plan(self.state)
+            finally:
+                if not facts and self.claimed:
+                    await self.release()
         self._durable = (self.state.head_seq, self.state.head_digest)
         for fact in facts:
             self.stage(fact)
+
+    async def release(self) -> None:
+        """Free the lease without an entry."""
+        if self.claimed:
+            await self._store.release(self.session_id, self._epoch)
+            self.claimed = False
 
     async def commit_and_release(self) -> None:
         """Make what is staged durable and free the lease in the same transaction."""
         self._release = True
         await self.flush()
-        if self.claimed and self._release:
-            await self._store.release(self.session_id, self._epoch)
+        if self._release:
+            await self.release()
 
     async def _reload(self) -> None:
         record, entries = await self._store.load(self.session_id)
-        if not self.claimed:
-            if record.lease is not None and record.lease.owner != self._store.owner:
-                raise SessionBusy(self.session_id, owner=record.lease.owner, until=record.lease.until.wall_ms)
-            self._epoch = record.epoch
-        elif record.epoch != self._epoch:
+        while not self.claimed and record.lease is not None and record.lease.owner != self._store.owner:
+            await self._take_over(record)
+            record, entries = await self._store.load(self.session_id)
+        if self.claimed and record.epoch != self._epoch:
             raise LeaseLost(f"Session {self.session_id!r} was taken over by another driver.", path=self._store.path)
+        self._epoch = record.epoch
         self._state = load_state(record, entries)
         self._durable = (record.head_seq, record.head_digest)
+
+    async def _take_over(self, record: SessionRecord) -> None:
+        """Take the lease that somebody seems to hold, before anything is decided. Raises SessionBusy if he lives."""
+        now = self._services.clock.now()
+        claim = Claim(self._store.owner, now.plus(LEASE_TTL), now)
+        seq, digest = record.head_seq, record.head_digest
+        append = Append(self.session_id, record.epoch, seq, digest, claim=claim)
+
+        async def claimed() -> None:
+            with contextlib.suppress(HeadMoved):
+                await self._store.append(append)
+                self._epoch, self.claimed = record.epoch + 1, True
+
+        await settled(asyncio.ensure_future(claimed()))
 
     def stage(self, fact: Fact) -> None:
         """Apply a fact tentatively; the next commit writes it."""

@@ -61,7 +61,7 @@ class Run:
         """Load the session, stage what the verb plans, and see to what a dead driver left running."""
         await self.journal.open()
         if self.state.pending():
-            await reap_leftovers(self.session_id, self.journal.run)
+            await reap_leftovers(self.session_id, self.journal.run, store=self.services.store.identity)
         self._timers["renew"] = self._loop.call_later(LEASE_RENEWAL, self._renew_soon)
         return self.state
 
@@ -154,7 +154,8 @@ class Run:
     def processes(self) -> ProcessScope:
         """Where this run's tools start their processes."""
         if self._processes is None:
-            self._processes = ProcessScope(self.session_id, self.journal.run, self.services.store.owner)
+            store = self.services.store
+            self._processes = ProcessScope(self.session_id, self.journal.run, store.owner, store=store.identity)
         return self._processes
 
     def call_time_left(self) -> float | None:

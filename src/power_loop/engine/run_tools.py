@@ -8,8 +8,7 @@ from power_loop.decisions.state import Call
 from power_loop.decisions.steps import RunTools
 from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.run import Run
-from power_loop.engine.tool_call import ToolRun
-from power_loop.facts.errors import HookError
+from power_loop.engine.tool_call import Outlook, ToolRun
 
 CANCEL_GRACE = 5.0
 """Seconds that a cancelled tool gets to end; after that it is abandoned and its late result discarded."""
@@ -30,9 +29,9 @@ async def run_tools(step: RunTools, run: Run) -> bool:
     batch = _Batch(run)
     for group in _groups(chosen, run):
         await batch.run_group(group)
-    if batch.failure is not None:
-        raise batch.failure
-    return batch.broken
+    if batch.outlook.failure is not None:
+        raise batch.outlook.failure
+    return batch.outlook.broken
 
 
 def _groups(calls: Sequence[Call], run: Run) -> Iterator[list[Call]]:
@@ -55,15 +54,14 @@ class _Batch:
     """The calls of one step while they run. A hook that fails or breaks lets running siblings finish."""
 
     def __init__(self, run: Run) -> None:
-        self.broken = False
-        self.failure: HookError | None = None
+        self.outlook = Outlook()
         self._run = run
         self._slots = asyncio.Semaphore(run.limits.recorded.max_parallel)
 
     async def run_group(self, calls: Sequence[Call]) -> None:
         """Run a group to its end, or until somebody asks to stop. No task outlives it but an abandoned one."""
-        runs = [ToolRun(call, self._run, self._slots) for call in calls]
-        tasks = [asyncio.create_task(self._one(tool_run)) for tool_run in runs]
+        runs = [ToolRun(call, self._run, self._slots, self.outlook) for call in calls]
+        tasks = [asyncio.create_task(tool_run.settle()) for tool_run in runs]
         try:
             async with self._run.interrupt:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -74,12 +72,6 @@ class _Batch:
         for task in tasks:
             if task.done() and not task.cancelled():
                 task.result()
-
-    async def _one(self, tool_run: ToolRun) -> None:
-        try:
-            self.broken |= await tool_run.settle(stopped=lambda: self.broken or self.failure is not None)
-        except HookError as error:
-            self.failure = self.failure or error
 
 
 async def _end(tasks: Sequence["asyncio.Task[None]"], runs: Sequence[ToolRun]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from power_loop.decisions.calls import Fate, answer, fate, unknown
@@ -13,42 +13,59 @@ from power_loop.engine.hooked_tool import after_tool, before_tool, on_tool_error
 from power_loop.engine.run import Run
 from power_loop.engine.threads import run_in_thread
 from power_loop.facts.entries import Outcome, ToolFinished, ToolStarted
-from power_loop.facts.errors import ToolTimeout
+from power_loop.facts.errors import HookError, ToolTimeout
 from power_loop.facts.events import AgentEvent, AgentEventType, ToolProgressPayload
 from power_loop.facts.ids import idempotency_key
 from power_loop.facts.jsontext import clean
-from power_loop.ports.registry import clip, run_tool
+from power_loop.ports.registry import clip, render_result, run_tool
 from power_loop.ports.tools import RegisteredTool, ToolContext
+
+
+@dataclass(slots=True)
+class Outlook:
+    """Whether calls of a batch that have not started may still start: a hook may break, or fail."""
+
+    broken: bool = False
+    failure: HookError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether no further call may start."""
+        return self.broken or self.failure is not None
 
 
 class ToolRun:
     """One call of one step."""
 
-    def __init__(self, call: Call, run: Run, slots: asyncio.Semaphore) -> None:
+    def __init__(self, call: Call, run: Run, slots: asyncio.Semaphore, outlook: Outlook) -> None:
         self.closed = False
         self._call = call
         self._run = run
         self._slots = slots
+        self._outlook = outlook
         self._stop = threading.Event()
         self._began = 0.0
 
-    async def settle(self, *, stopped: Callable[[], bool]) -> bool:
-        """Give the call its result. Returns True when a hook asked to end the run after this batch."""
+    async def settle(self) -> None:
+        """Give the call its result. What hooks say of it is known before the next call may take its slot."""
         enter_session(self._run.session_id)
         async with self._slots:
-            if stopped():
-                return False
+            if self._outlook.over:
+                return
             try:
                 await self._settle()
+                if await after_tool(self._call, self._run):
+                    self._outlook.broken = True
+            except HookError as error:
+                self._outlook.failure = self._outlook.failure or error
             except asyncio.CancelledError:
                 self._stop.set()
                 if self._call.open and self._call.started_run == self._run.journal.run:
                     text = f"<cancelled while running: whether {self._call.recorded.name} took effect is unknown>"
                     self._finish("cancelled", text)
-                return False
+                return
         if self._run.state.open_calls > 0:
             await self._run.flush()
-        return await after_tool(self._call, self._run)
 
     async def _settle(self) -> None:
         call, run = self._call, self._run
@@ -59,7 +76,7 @@ class ToolRun:
         arguments = await self._arguments()
         if arguments is None:
             return
-        problem = run.services.registry.validate(call.recorded.name, arguments)
+        problem = self._problem(arguments)
         if problem is not None:
             self._finish("failed", f"Error: {problem}")
             return
@@ -90,6 +107,13 @@ class ToolRun:
             return None
         return arguments
 
+    def _problem(self, arguments: dict[str, Any]) -> str | None:
+        """Return what is wrong with the arguments; a validator of the host's that raises is wrong too."""
+        try:
+            return self._run.services.registry.validate(self._call.recorded.name, arguments)
+        except Exception as error:  # noqa: BLE001 -- a host's types may raise anything; the model is told
+            return f"the arguments could not be checked: {type(error).__name__}: {error}"
+
     async def _did_not_happen(self, tool: RegisteredTool) -> bool:
         """Ask the tool what became of a call in doubt. True: it may run; else it has its result now."""
         call = self._call
@@ -106,7 +130,8 @@ class ToolRun:
             return False
         if told is None:
             return True
-        self._finish("ok", told)
+        text, failed = render_result(told)
+        self._finish("failed" if failed else "ok", clip(text, tool.definition.output_limit))
         return False
 
     async def _execute(self, tool: RegisteredTool, arguments: dict[str, Any]) -> tuple[Outcome, str]:

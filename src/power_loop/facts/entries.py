@@ -94,6 +94,7 @@ class ModelCalled(Fact, frozen=True):
     request: str = ""
     reserved: str | None = None
     wrap_up: bool = False
+    max_rounds: int = 24
     edited: tuple[str, ...] = ()
 
 
@@ -131,6 +132,7 @@ class ModelReplied(Fact, frozen=True):
     cost: str | None = None
     model: str = ""
     provided: bool = False
+    max_rounds: int = 24
     payload: dict[str, Any] | None = None
     cleaned: bool = False
 

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from power_loop.facts import ids, jsontext
 from power_loop.facts.errors import AsyncToolInSyncContext, ConfigError, ToolError, ToolNotFound, ToolValidationError
 from power_loop.ports.tool_decorator import Tool, check_name, tool
@@ -81,13 +83,14 @@ def validate_tool_args(definition: ToolDefinition, args: Mapping[str, Any]) -> s
     mistakes = [f"{name}: missing, but required" for name in missing]
     validator = _validator(jsontext.encode(definition.input_schema), definition.name)
     try:
+        msgspec.to_builtins(args)  # refuses a depth at which the validator would overrun its stack
         for error in validator.iter_errors(args):
             mistake = _mistake(error)
             if mistake not in mistakes:
                 mistakes.append(mistake)
             if len(mistakes) > MAX_ERRORS:
                 break
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         mistakes.append(f"arguments: cannot be checked: {shown(str(error))}")
     return complaint(definition.name, mistakes) if mistakes else None
 
