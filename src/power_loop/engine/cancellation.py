@@ -25,7 +25,7 @@ class CancellationToken:
 
     def __init__(self) -> None:
         self.reason = "cancelled"
-        self._flag = threading.Event()
+        self._set = False
         self._foreign: Callable[[], bool] | None = None
         self._listeners: list[Callable[[str], None]] = []
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class CancellationToken:
 
     def is_cancelled(self) -> bool:
         """Tell whether it was set; a callable that raises counts as not set."""
-        if self._flag.is_set():
+        if self._set:
             return True
         if self._foreign is None:
             return False
@@ -80,10 +80,10 @@ class CancellationToken:
     def cancel(self, reason: str = "cancelled") -> None:
         """Set the flag; later calls change nothing."""
         with self._lock:
-            if self._flag.is_set():
+            if self._set:
                 return
             self.reason = reason
-            self._flag.set()
+            self._set = True
             listeners = list(self._listeners)
         for listener in listeners:
             listener(reason)
@@ -92,7 +92,7 @@ class CancellationToken:
         """Call ``listener(reason)`` when set, on the thread that sets it; returns a function that stops listening."""
         with self._lock:
             self._listeners.append(listener)
-            already = self._flag.is_set()
+            already = self._set
         if already:
             listener(self.reason)
 

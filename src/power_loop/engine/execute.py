@@ -33,7 +33,8 @@ async def execute(run: Run) -> State:
             await settled(asyncio.ensure_future(_leave(run, "error", record)))
             raise
     finally:
-        await settled(asyncio.ensure_future(run.close()))
+        if run.close_now():
+            await settled(asyncio.ensure_future(run.close()))
 
 
 async def _leave(run: Run, status: RunStatus, error: ErrorRecord | None) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from power_loop.decisions.state import State, replay
 from power_loop.engine.services import Services
-from power_loop.engine.shield import settled
+from power_loop.engine.shield import finished, settled
 from power_loop.facts import jsontext
 from power_loop.facts.entries import Cancelled, Entry, Fact, InputReceived, seal
 from power_loop.facts.errors import (
@@ -19,9 +19,10 @@ from power_loop.facts.errors import (
     HeadMoved,
     InboxNotEmpty,
     LeaseLost,
-    SessionBusy,
+    SessionError,
     SessionPendingError,
     StoreCorrupt,
+    StoreError,
 )
 from power_loop.ports.store import ENDS, LEASE_TTL, STARTS, Append, Claim, InboxRow, SessionRecord
 
@@ -57,6 +58,7 @@ class Journal:
         self.session_id = session_id
         self.claimed = False
         self.commits = 0
+        self.crowd = 0
         self._services = services
         self._store = services.store
         self._plan = plan
@@ -70,7 +72,9 @@ class Journal:
         self._release = False
         self._refused: list[Fact] = []
         self._consumes: list[int] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: asyncio.Future[None] | None = None
+        self._broken: StoreError | None = None
+        self._time = 0
 
     @property
     def state(self) -> State:
@@ -154,15 +158,17 @@ class Journal:
         await settled(asyncio.ensure_future(claimed()))
 
     def stage(self, fact: Fact) -> None:
-        """Apply a fact tentatively; the next commit writes it."""
+        """Apply a fact tentatively; the next commit writes it. Facts of one commit share their time."""
         state = self.state
+        if not self._staged:
+            self._time = self._services.clock.now().wall_ms
         entry = seal(
             fact,
             previous=state.head_digest,
             seq=state.head_seq + 1,
             run=self.run,
             round_=_round(fact, state),
-            time=self._services.clock.now().wall_ms,
+            time=self._time,
         )
         state.apply(entry)
         self._staged.append(entry)
@@ -179,27 +185,43 @@ class Journal:
     async def flush(self) -> None:
         """Make all facts staged so far durable. A cancelled caller still waits for the store's verdict.
 
-        Raises Redirected when the verb had to be planned again because another driver wrote meanwhile.
+        Whoever finds no write under way writes for all; the others wait for it. Raises Redirected when the verb
+        had to be planned again because another driver wrote meanwhile.
         """
         wanted, plans = self._count, self._plans
         while self._done < wanted:
+            if self._broken is not None:
+                raise self._broken
             if self._writing is None:
-                self._writing = asyncio.create_task(self._write())
-            await settled(self._writing)
+                await self._write()
+            else:
+                await settled(self._writing)
         if self._plans != plans:
             raise Redirected
 
     async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._writing = loop.create_future()
         try:
-            entries, self._staged = tuple(self._staged), []
-            try:
-                await self._append(entries)
-            except HeadMoved:
-                await self._start_over(entries)
-            except (InboxNotEmpty, CancelRequested) as refused:
-                await self._yield_to_inbox(entries, ENDS if isinstance(refused, InboxNotEmpty) else STARTS)
+            if self.crowd > 1:
+                await asyncio.sleep(0)  # others that are ready stage what they have
+            await self._write_staged()
+        except StoreError as error:
+            self._broken = error
+            raise
         finally:
+            self._writing.set_result(None)
             self._writing = None
+
+    async def _write_staged(self) -> None:
+        entries, self._staged = tuple(self._staged), []
+        try:
+            await self._append(entries)
+        except HeadMoved:
+            await settled(asyncio.ensure_future(self._start_over(entries)))
+        except (InboxNotEmpty, CancelRequested) as signal:
+            refused = ENDS if isinstance(signal, InboxNotEmpty) else STARTS
+            await settled(asyncio.ensure_future(self._yield_to_inbox(entries, refused)))
 
     async def _append(self, entries: tuple[Entry, ...]) -> None:
         consumes, self._consumes = tuple(self._consumes), []
@@ -209,13 +231,35 @@ class Journal:
             claim = Claim(self._store.owner, now.plus(LEASE_TTL), now)
         seq, digest = self._durable
         release = self._release or any(entry.kind in ENDS for entry in entries)
-        await self._store.append(Append(self.session_id, self._epoch, seq, digest, entries, consumes, claim, release))
-        if claim is not None:
+        append = Append(self.session_id, self._epoch, seq, digest, entries, consumes, claim, release)
+        try:
+            await self._store.append(append)
+        except asyncio.CancelledError:
+            if await finished(asyncio.ensure_future(self._landed(append))):
+                self._acknowledge(append)
+            else:  # nothing of it was kept: the next commit writes it
+                self._staged[:0] = entries
+                self._consumes[:0] = consumes
+            raise
+        self._acknowledge(append)
+
+    async def _landed(self, append: Append) -> bool:
+        """Look up what became of an append whose verdict a cancellation hid."""
+        try:
+            record = await self._store.get(self.session_id)
+        except (StoreError, SessionError):
+            return False
+        return bool(append.entries) and record.head_digest == append.entries[-1].digest
+
+    def _acknowledge(self, append: Append) -> None:
+        """Take note that entries are durable, and only then tell."""
+        if append.claim is not None:
             self._epoch += 1
             self.claimed = True
+        entries = append.entries
         self._done += len(entries)
         self.commits += 1
-        self._release = self._release and not release
+        self._release = self._release and not append.release
         if entries:
             self._durable = (entries[-1].seq, entries[-1].digest)
         for entry in entries:

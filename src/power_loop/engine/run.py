@@ -177,11 +177,15 @@ class Run:
         """Start the clock of the next reply anew."""
         self._call_deadline = None
 
-    async def close(self) -> None:
-        """End timers, tasks and processes of this run."""
+    def close_now(self) -> bool:
+        """End timers; tell whether tasks or processes of this run have to be waited for."""
         self._forget()
         for timer in self._timers.values():
             timer.cancel()
+        return self._renewing is not None or self._processes is not None
+
+    async def close(self) -> None:
+        """End tasks and processes of this run."""
         if self._renewing is not None and not self._renewing.done():
             self._renewing.cancel()
             await asyncio.wait((self._renewing,))

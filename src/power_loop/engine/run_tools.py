@@ -62,12 +62,14 @@ class _Batch:
         """Run a group to its end, or until somebody asks to stop. No task outlives it but an abandoned one."""
         runs = [ToolRun(call, self._run, self._slots, self.outlook) for call in calls]
         tasks = [asyncio.create_task(tool_run.settle()) for tool_run in runs]
+        self._run.journal.crowd = len(tasks)
         try:
             async with self._run.interrupt:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         except Interrupted:
             pass
         finally:
+            self._run.journal.crowd = 0
             await _end(tasks, runs)
         for task in tasks:
             if task.done() and not task.cancelled():

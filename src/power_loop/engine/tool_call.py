@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +42,7 @@ class ToolRun:
         self._run = run
         self._slots = slots
         self._outlook = outlook
-        self._stop = threading.Event()
+        self._stopped = False
         self._began = 0.0
 
     async def settle(self) -> None:
@@ -59,7 +58,7 @@ class ToolRun:
             except HookError as error:
                 self._outlook.failure = self._outlook.failure or error
             except asyncio.CancelledError:
-                self._stop.set()
+                self._stopped = True
                 if self._call.open and self._call.started_run == self._run.journal.run:
                     text = f"<cancelled while running: whether {self._call.recorded.name} took effect is unknown>"
                     self._finish("cancelled", text)
@@ -153,7 +152,7 @@ class ToolRun:
             async with asyncio.timeout(definition.timeout) as bound:
                 output = await run_tool(tool, arguments, context, in_thread=run_in_thread)
         except TimeoutError as error:
-            self._stop.set()
+            self._stopped = True
             if not bound.expired():
                 raise
             message = f"{definition.name} did not return within {definition.timeout:g} s"
@@ -180,7 +179,7 @@ class ToolRun:
             idempotency_key=call.key or idempotency_key(run.session_id, call.id),
             attempt=max(call.attempt, 1),
             progress=self._progress,
-            is_cancelled=self._stop.is_set,
+            is_cancelled=lambda: self._stopped,
             run_process=run.processes,
         )
 

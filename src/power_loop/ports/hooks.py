@@ -278,7 +278,7 @@ class AgentHooks:
 
     def has(self, *points: HookPoint) -> bool:
         """Tell whether any of these points has a handler."""
-        return any(self._handlers.get(point) for point in points)
+        return bool(self._handlers) and any(self._handlers.get(point) for point in points)
 
     async def run(self, ctx: _Ctx) -> _Ctx:
         """Run a point's chain on a context and return it with its directive.
