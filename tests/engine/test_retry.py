@@ -133,3 +133,11 @@ def test_tokens_wrap_what_hosts_have():
     assert not CancellationToken.never().is_cancelled()
     with pytest.raises(ConfigError):
         CancellationToken.from_any(5)
+
+
+def test_without_a_policy_the_service_says_how_often():
+    service = ScriptedLLM()
+    assert AgentLoopConfig().retries(service).max_attempts == 3
+    service.max_retries = 4
+    assert AgentLoopConfig().retries(service).max_attempts == 5
+    assert AgentLoopConfig(retry_policy=QUICK).retries(service) is QUICK

@@ -9,6 +9,7 @@ from power_loop.facts.entries import ErrorRecord, Limits
 from power_loop.facts.errors import ConfigError, PowerLoopError
 from power_loop.facts.messages import ToolCall
 from power_loop.facts.usage import LLMTokenUsage
+from power_loop.ports.llm import LLMService
 
 DEFAULT_DB_PATH = "./power_loop_sessions.db"
 
@@ -24,7 +25,8 @@ class AgentLoopConfig:
         max_rounds: Rounds (a model call and its tools) per input; then one last call sums up.
         temperature: None leaves it to the provider; several models refuse any value.
         max_tokens: Cap of one reply, in tokens; None leaves it to the provider. Not the context window.
-        retry_policy: How often and how long to try a model call.
+        retry_policy: How often and how long to try a model call; None for what the model service was configured with
+            (``max_retries``), else the policy's defaults.
         max_parallel_tools: Tools of one round that may run at the same time.
     """
 
@@ -32,7 +34,7 @@ class AgentLoopConfig:
     max_rounds: int = 24
     temperature: float | None = None
     max_tokens: int | None = 8000
-    retry_policy: LLMRetryPolicy = field(default_factory=LLMRetryPolicy)
+    retry_policy: LLMRetryPolicy | None = None
     max_parallel_tools: int = 8
 
     def __post_init__(self) -> None:
@@ -49,9 +51,16 @@ class AgentLoopConfig:
                 f"AgentLoopConfig.max_parallel_tools must be a whole number from 1, got {self.max_parallel_tools!r}."
             )
 
-    def limits(self) -> Limits:
+    def retries(self, llm: LLMService) -> LLMRetryPolicy:
+        """Return the policy for calls of this service."""
+        if self.retry_policy is not None:
+            return self.retry_policy
+        retries = getattr(llm, "max_retries", None)
+        return LLMRetryPolicy() if retries is None else LLMRetryPolicy(max_attempts=retries + 1)
+
+    def limits(self, retry: LLMRetryPolicy) -> Limits:
         """Return what a run records of these settings."""
-        return Limits(self.max_rounds, self.retry_policy.max_attempts, self.max_parallel_tools)
+        return Limits(self.max_rounds, retry.max_attempts, self.max_parallel_tools)
 
 
 @dataclass(frozen=True, slots=True)

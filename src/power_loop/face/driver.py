@@ -182,14 +182,15 @@ class Driver:
 
     def services(self, on_entry: EntryListener | None = None, on_event: EventListener | None = None) -> Services:
         """Return what a run works with, as of now."""
+        retry = self._config.retries(self._llm)
         services = Services(
             store=self._store,
             llm=self._llm,
             registry=self._registry,
             definition=self._defined(),
             hooks=self._hooks,
-            retry=self._config.retry_policy,
-            limits=self._config.limits(),
+            retry=retry,
+            limits=self._config.limits(retry),
             temperature=self._config.temperature,
             max_tokens=self._config.max_tokens,
             clock=self._clock,

@@ -105,7 +105,7 @@ class ClientPool:
         if endpoint.api_key is None:
             raise LLMAuthError("No API key. Set OPENAI_API_KEY, pass api_key, or pass the base_url of your own server.")
         client: openai.AsyncOpenAI = sdk.AsyncOpenAI(
-            base_url=endpoint.base_url, api_key=endpoint.api_key, default_headers=endpoint.headers, max_retries=0
+            base_url=endpoint.base_url, api_key=endpoint.api_key, default_headers=endpoint.headers
         )
         return client
 

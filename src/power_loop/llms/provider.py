@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from power_loop.facts.errors import ConfigError
+from power_loop.llms.local import LocalLLM
 from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.llms.openai_chat_client import KEYLESS
 from power_loop.llms.openai_chat_errors import redact
@@ -32,6 +33,8 @@ class LLMProviderConfig:
         temperature: Used where a request sets none; None sends none.
         max_retries: How often the engine may repeat a failed call.
         extra: Goes into the body of each request.
+
+    For ``local`` only model, max_tokens and temperature count: nothing is sent anywhere.
 
     Raises ConfigError, naming the field, for values that cannot work. The key never shows in ``repr``.
     """
@@ -145,9 +148,11 @@ def _openai(cfg: LLMProviderConfig) -> LLMService:
 
 
 def _local(cfg: LLMProviderConfig) -> LLMService:
-    from power_loop.llms.local import LocalLLM  # noqa: PLC0415 -- until the package is there
-
-    return LocalLLM(model_path=None if cfg.model == DEFAULT_MODEL else cfg.model)
+    return LocalLLM(
+        model_path=None if cfg.model == DEFAULT_MODEL else cfg.model,
+        max_tokens=cfg.max_tokens,
+        temperature=cfg.temperature or 0.0,
+    )
 
 
 _PROVIDERS: Mapping[str, Callable[[LLMProviderConfig], LLMService]] = {

@@ -17,10 +17,11 @@ def service_from_string(text: str) -> LLMService:
     """Return the service that ``provider:model`` names.
 
     ``openai:MODEL`` reads ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL``. ``openai-compat:MODEL`` reads the variables of
-    LLMProviderConfig.from_env; without a model also that. ``local`` is the packaged model, ``local:PATH`` a GGUF
-    file. Nothing is connected or imported before the first call.
+    LLMProviderConfig.from_env; without a model also that. ``local`` is the small model that LocalLLM fetches,
+    ``local:PATH`` a GGUF file. Nothing is connected or imported before the first call.
 
-    Raises ConfigError, listing the known forms, for anything else.
+    Raises ConfigError, listing the known forms, for anything else and for a file that is not there, and
+    MissingExtraError for ``local`` without its package.
     """
     provider, _, model = text.partition(":")
     provider, model = provider.strip().lower(), model.strip()

@@ -35,7 +35,12 @@ class Reset:
     """Breaks the connection with a TCP reset."""
 
 
-Step: TypeAlias = bytes | Wait | Hang | Reset
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Closes the connection in good order, wherever the reply is."""
+
+
+Step: TypeAlias = bytes | Wait | Hang | Reset | Close
 Framing: TypeAlias = Literal["close", "chunked"]
 
 
@@ -216,8 +221,8 @@ class FaultyServer:
                 left = None if left is None else left - len(piece)
                 writer.write(_framed(piece, len(step), reply.framing) if piece else b"")
                 await writer.drain()
-            elif isinstance(step, Reset):
-                _reset(writer)
+            elif isinstance(step, Reset | Close):
+                _close(writer, step)
                 return False
             elif not await self._wait(step, reader):
                 return False
@@ -255,11 +260,14 @@ def _framed(piece: bytes, whole: int, framing: Framing) -> bytes:
     return f"{whole:x}\r\n".encode() + piece + ending
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close without the farewell: a zero linger time makes the system send RST."""
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+def _close(writer: asyncio.StreamWriter, step: Reset | Close) -> None:
+    """Close the connection; for a reset with a zero linger time, which makes the system send RST."""
+    if isinstance(step, Reset):
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+    else:
+        writer.close()
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Received | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import openai
 import pytest
 
 from power_loop.facts.errors import (
@@ -30,6 +31,7 @@ from power_loop.llms.openai_chat_errors import retry_after
 from power_loop.ports.llm import LLMRequest, LLMResponse
 from power_loop.testing.faulty_server import (
     DONE,
+    Close,
     FaultyServer,
     Hang,
     Reply,
@@ -145,6 +147,10 @@ async def test_a_reply_may_be_given_a_limit_as_a_whole():
 )
 async def test_a_reset_connection_is_a_connection_error(reply):
     assert isinstance(await failure(reply), LLMConnectionError)
+
+
+async def test_a_connection_closed_before_the_headers_is_a_connection_error():
+    assert isinstance(await failure(Reply(before=(Close(),))), LLMConnectionError)
 
 
 async def test_nobody_listening_is_a_connection_error():
@@ -274,13 +280,17 @@ def test_a_retry_date_without_the_servers_clock_uses_ours():
     assert 3000 < seconds <= 3600
 
 
-async def test_the_sdk_itself_retries_nothing():
+@pytest.mark.parametrize("own", [False, True])
+async def test_the_sdk_itself_retries_nothing(own):
     async with FaultyServer([error_reply(500), error_reply(429), text_reply("late")]) as server:
-        llm = OpenAIChatLLM(model="m", base_url=server.base_url)
+        sdk = openai.AsyncOpenAI(base_url=server.base_url, api_key="k", max_retries=5) if own else None
+        llm = OpenAIChatLLM(model="m", base_url=server.base_url, client=sdk)
         for kind in (LLMUnavailable, LLMRateLimited):
             with pytest.raises(kind):
                 await llm.complete(ASK)
         assert len(server.requests) == 2
+        if sdk is not None:
+            await sdk.close()
 
 
 async def test_a_failed_call_leaves_no_task_behind():

@@ -83,7 +83,7 @@ FAULTS = [
 async def test_no_failure_shows_the_key(fault: Reply, in_url, logged):
     async with FaultyServer([replace(fault)]) as server:
         url, key = (server.base_url.replace("//", f"//user:{CANARY}@"), None) if in_url else (server.base_url, CANARY)
-        llm = OpenAIChatLLM(model="m", base_url=url, api_key=key, idle_timeout=0.05)
+        llm = OpenAIChatLLM(model="m", base_url=url, api_key=key, idle_timeout=0.2)
         with pytest.raises(LLMError) as caught:
             await llm.complete(ASK)
         assert server.requests, "the key was on the wire"

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from power_loop.llms.local import LocalLLM
 
 from power_loop.facts.errors import ConfigError
 from power_loop.facts.messages import to_message
+from power_loop.llms.local import LocalLLM
 from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.llms.provider import (
     LLMProviderConfig,
@@ -146,9 +146,15 @@ async def test_openai_compat_takes_ours(monkeypatch):
         assert [request.json["model"] for request in server.requests] == ["m", "from-env"]
 
 
-def test_local_names_the_packaged_model_or_a_file(tmp_path):
-    assert isinstance(service_from_string("local"), LocalLLM)
-    assert isinstance(service_from_string(f"local:{tmp_path / 'model.gguf'}"), LocalLLM)
+def test_local_names_the_small_model_or_a_file(tmp_path):
+    file = tmp_path / "mine.gguf"
+    file.touch()
+    small, own = service_from_string("local"), service_from_string(f"local:{file}")
+    assert isinstance(small, LocalLLM)
+    assert isinstance(own, LocalLLM)
+    assert own.model == "mine"
+    with pytest.raises(ConfigError):
+        service_from_string(f"local:{tmp_path / 'absent.gguf'}")
 
 
 @pytest.mark.parametrize("text", ["", "gpt-5-mini", "nobody:model", "openai", "openai:", ":model"])

@@ -33,6 +33,7 @@ class Database:
     def __init__(self, path: str, *, connect: Connect, clock: Clock, busy_timeout: float) -> None:
         self.path = path
         self.users = 0
+        self.keys: dict[str, int] = {}
         self.driver = Driver(Path(f"{path}-drivers"))
         self._sidecar = Sidecar(Path(f"{path}-lock"), database=path, patience=busy_timeout)
         self._connect, self._clock, self._busy_timeout = connect, clock, busy_timeout

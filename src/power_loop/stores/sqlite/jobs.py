@@ -20,6 +20,8 @@ from power_loop.stores.sqlite.tickets import Ticket
 T = TypeVar("T")
 
 _FRAME = 4096
+_KEYS_KEPT = 10_000
+"""Sessions whose key a database remembers, so that a commit in the middle of a run need not look it up."""
 
 
 class Job(ABC, Generic[T]):
@@ -48,30 +50,48 @@ class Job(ABC, Generic[T]):
 class AppendJob(Job[None]):
     """One commit of one session: fence, inbox rules, entries."""
 
-    def __init__(self, append: Append, path: str, dead: rules.Dead) -> None:
+    def __init__(self, append: Append, path: str, dead: rules.Dead, keys: dict[str, int]) -> None:
         super().__init__()
         rules.check_numbering(append.entries, append.expected_head)
         self.append = append
         self._path = path
         self._dead = dead
+        self._keys = keys
 
     def apply(self, db: Connection) -> None:
         """Write the entries if everything that the port names allows it."""
         append = self.append
-        row = find(db, append.session_id)
-        if append.claim is not None and not rules.may_claim(row.lease, append.claim, self._dead):
-            raise rules.busy(append.session_id, row.lease)
-        self._move_head(db, row)
-        self._consume(db, row.key)
-        self._check_inbox(db, row.key)
-        _insert(db, row.key, append.entries)
+        key = self._move_head(db)
+        if key is None:
+            row = find(db, append.session_id)
+            if append.claim is not None and not rules.may_claim(row.lease, append.claim, self._dead):
+                raise rules.busy(append.session_id, row.lease)
+            self._move_head_and_lease(db, row)
+            key = row.key
+            if len(self._keys) > _KEYS_KEPT:
+                self._keys.clear()
+            self._keys[append.session_id] = key
+        self._consume(db, key)
+        self._check_inbox(db, key)
+        _insert(db, key, append.entries)
 
-    def _move_head(self, db: Connection, row: Row) -> None:
+    def _move_head(self, db: Connection) -> int | None:
+        """Move the head in the middle of a run; None where that is not what is asked, or is refused."""
+        append = self.append
+        key = self._keys.get(append.session_id)
+        if key is None or append.claim is not None or append.release or not append.entries:
+            return None
+        last = append.entries[-1]
+        held = (key, append.session_id, append.epoch, append.expected_head, append.expected_digest)
+        moved = db.execute(sql.MOVE_HEAD, (last.seq, last.digest, last.time, *held))
+        return key if moved.rowcount == 1 else None
+
+    def _move_head_and_lease(self, db: Connection, row: Row) -> None:
         append = self.append
         last = append.entries[-1] if append.entries else None
         lease = rules.lease_after(row.lease, append)
         moved = db.execute(
-            sql.MOVE_HEAD,
+            sql.MOVE_HEAD_AND_LEASE,
             {
                 "key": row.key,
                 "epoch": append.epoch,
@@ -101,7 +121,7 @@ class AppendJob(Job[None]):
         raise refusal or StoreCorrupt(f"The row of {append.session_id!r} did not change.", path=self._path)
 
     def _consume(self, db: Connection, key: int) -> None:
-        for command in set(self.append.consumes):
+        for command in set(self.append.consumes) if self.append.consumes else ():
             if db.execute(sql.CONSUME, (key, command)).rowcount != 1:
                 raise rules.consumed_twice(self.append, self._path)
 
@@ -135,9 +155,9 @@ class AppendJob(Job[None]):
 
 
 def _insert(db: Connection, key: int, entries: tuple[Entry, ...]) -> None:
-    for e in entries:
-        values = (sql.entry_id(key, e.seq), e.kind, e.version, e.run, e.round, e.time, e.body, e.digest)
-        db.execute(sql.ADD_ENTRY, values)
+    first = sql.entry_id(key, 0)
+    rows = [(first + e.seq, e.kind, e.version, e.run, e.round, e.time, e.body, e.digest) for e in entries]
+    db.executemany(sql.ADD_ENTRY, rows)
 
 
 class CreateJob(Job[SessionRecord]):
@@ -223,6 +243,11 @@ class ReleaseJob(Job[bool]):
     def apply(self, db: Connection) -> bool:
         """Free the lease if it is ours."""
         return db.execute(sql.RELEASE, (self._session_id, self._epoch)).rowcount == 1
+
+    def committed(self, db: Connection) -> bool:
+        """Tell whether the lease is free in this epoch, or was never ours."""
+        row = find(db, self._session_id)
+        return self.ticket.result is False or (row.epoch == self._epoch and row.lease is None)
 
 
 class DeleteJob(Job[int]):

@@ -25,8 +25,13 @@ FROM sessions WHERE id = ?
 
 FIND_KEY = "SELECT key FROM sessions WHERE id = ?"
 
-# The fence: a driver moves the head only where the epoch and the head are still the ones it holds.
+# The fence: a driver moves the head only where the epoch and the head are still the ones it holds. The statement for
+# a driver in the middle of its run leaves the lease's columns, and so their index, alone.
 MOVE_HEAD = """
+UPDATE sessions SET head_seq = ?, head_digest = ?, updated_at = ?
+WHERE key = ? AND id = ? AND epoch = ? AND head_seq = ? AND head_digest = ? AND lease_owner IS NOT NULL
+"""
+MOVE_HEAD_AND_LEASE = """
 UPDATE sessions SET
     head_seq = :new_head, head_digest = :new_digest, updated_at = coalesce(:time, updated_at), epoch = :new_epoch,
     lease_owner = :owner, lease_wall_ms = :wall_ms, lease_boot_id = :boot_id, lease_boot_ms = :boot_ms

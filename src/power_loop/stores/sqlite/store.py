@@ -44,6 +44,7 @@ class SqliteStore:
         self._connect = connect or connect_sqlite3
         self._clock = clock
         self._busy_timeout = busy_timeout
+        self._identity: str | None = None
         self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._database: Database | None = None
@@ -57,7 +58,9 @@ class SqliteStore:
     @property
     def identity(self) -> str:
         """Equal for store objects that reach the same file."""
-        return f"sqlite:{os.path.realpath(self._path)}"
+        if self._identity is None:
+            self._identity = f"sqlite:{os.path.realpath(self._path)}"
+        return self._identity
 
     @property
     def owner(self) -> str:
@@ -114,7 +117,7 @@ class SqliteStore:
     async def append(self, append: Append) -> None:
         """Commit; see the port."""
         opened = self._open()
-        await opened.write(AppendJob(append, self._path, opened.driver.is_dead))
+        await opened.write(AppendJob(append, self._path, opened.driver.is_dead, opened.keys))
 
     async def renew(self, session_id: str, epoch: int, until: Instant) -> Renewal:
         """Extend the lease while the epoch is ours; see the port."""

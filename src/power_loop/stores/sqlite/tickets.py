@@ -120,14 +120,11 @@ class Worker(Generic[J]):
 
     def _take(self) -> tuple[list[J], bool]:
         batch: list[J] = []
-        try:
-            while len(batch) < BATCH:
-                job = self._queue.get(block=not batch)
-                if job is None:
-                    return batch, True
-                batch.append(job)
-        except queue.Empty:
-            pass
+        while len(batch) < BATCH and not (batch and self._queue.empty()):
+            job = self._queue.get()
+            if job is None:
+                return batch, True
+            batch.append(job)
         return batch, False
 
     @property

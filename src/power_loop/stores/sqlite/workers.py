@@ -12,7 +12,6 @@ from power_loop.facts.errors import (
     PowerLoopError,
     StoreCorrupt,
     StoreError,
-    StoreIOError,
     StoreReadOnly,
     StoreUnavailable,
 )
@@ -27,7 +26,10 @@ CHECKPOINT_WHEN_IDLE = 1000
 """Pages written since the last checkpoint after which the writer checkpoints when nothing waits."""
 CHECKPOINT_AT_LATEST = 4000
 """Pages after which it checkpoints although something waits."""
-_REOPEN_AFTER = (StoreIOError, StoreReadOnly, StoreUnavailable, StoreCorrupt)
+_REOPEN_AFTER = (StoreReadOnly, StoreUnavailable, StoreCorrupt)
+"""Not after an I/O error: a commit that failed half-way is in the log, and only this connection knows that it is void.
+Opening anew would recover it, after its caller was told that it failed; the next commit overwrites it.
+"""
 
 Held = Callable[[], AbstractContextManager[None]]
 
@@ -79,6 +81,7 @@ class Writer(Worker[Job[Any]]):
         self._held = held
         self._on_end = on_end
         self._pages = 0
+        self._suspect = False
 
     def ensure_open(self) -> None:
         """Make the database exist, with its current schema. Called from other threads."""
@@ -104,6 +107,8 @@ class Writer(Worker[Job[Any]]):
 
     def serve(self, batch: list[Job[Any]]) -> None:
         """Commit a group, then tell; checkpoint when it is time."""
+        if self._suspect:
+            self.drop()
         try:
             self._commit(self._link.get(), batch)
         except Exception as error:  # noqa: BLE001 -- each caller gets it, typed
@@ -113,8 +118,7 @@ class Writer(Worker[Job[Any]]):
 
     def _fault(self, error: Exception) -> StoreError:
         fault = typed(error, self.path)
-        if isinstance(fault, _REOPEN_AFTER):
-            self.drop()
+        self._suspect = isinstance(fault, _REOPEN_AFTER)
         return fault
 
     def _commit(self, db: Connection, batch: list[Job[Any]]) -> None:
@@ -124,21 +128,21 @@ class Writer(Worker[Job[Any]]):
                 kept = self._apply_all(db, batch)
                 db.execute("COMMIT" if kept else "ROLLBACK")
             except Exception as error:  # noqa: BLE001 -- whatever it was, the outcome must be looked up
-                _resolve(db, batch, typed(error, self.path))
-                failure: StoreError | None = typed(error, self.path)
+                _resolve(db, batch, self._fault(error))
             else:
-                failure = None
+                self._suspect = False
         self._pages += sum(job.pages for job in batch)
-        if isinstance(failure, _REOPEN_AFTER):
-            self.drop()
 
     def _apply_all(self, db: Connection, batch: list[Job[Any]]) -> bool:
         """Apply each job in a savepoint of its own; tell whether anything is to be kept."""
         alone = len(batch) == 1
         for job in batch:
             try:
-                with _savepoint(db, needed=not alone):
+                if alone:
                     job.ticket.result = job.apply(db)
+                else:
+                    with _savepoint(db):
+                        job.ticket.result = job.apply(db)
             except PowerLoopError as refusal:
                 job.ticket.error = refusal
             except Exception as error:
@@ -220,10 +224,7 @@ def _synchronous(db: Connection, *, durable: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _savepoint(db: Connection, *, needed: bool) -> Iterator[None]:
-    if not needed:
-        yield
-        return
+def _savepoint(db: Connection) -> Iterator[None]:
     db.execute("SAVEPOINT job")
     try:
         yield

@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from power_loop.facts.entries import verify
-from power_loop.facts.errors import HeadMoved, SessionBusy, SessionExistsError, StoreClosed
+from power_loop.facts.errors import HeadMoved, InboxNotEmpty, SessionBusy, SessionExistsError, StoreClosed
 from power_loop.ports.store import SessionStore
-from power_loop.testing.conformance.base import CALLED, NOTE, NOW, TTL, Hand, Suite, new
+from power_loop.testing.conformance.base import CALLED, ENDED, NOTE, NOW, TTL, Hand, Suite, new
 
 
 @pytest.mark.asyncio
@@ -35,6 +35,18 @@ class Concurrency(Suite):
         for number, (hand, result) in enumerate(zip(hands, results, strict=True)):
             assert isinstance(result, HeadMoved) is (number % 3 == 0)
             assert len(await store.read(hand.id)) == (number % 3 != 0)
+
+    async def test_a_refusal_by_the_inbox_leaves_its_neighbours_alone(self, store: SessionStore) -> None:
+        hands = [Hand(store, await store.create(new(f"s{number}"))) for number in range(20)]
+        for hand in hands:
+            await hand.claim()
+        for hand in hands[::3]:
+            await store.enqueue(hand.id, "input", "{}", now=1)
+        results = await asyncio.gather(*[hand.commit(NOTE, ENDED) for hand in hands], return_exceptions=True)
+        for number, (hand, result) in enumerate(zip(hands, results, strict=True)):
+            assert isinstance(result, InboxNotEmpty) is (number % 3 == 0)
+            row, entries = await store.load(hand.id)
+            assert row.head_seq == len(entries) == (0 if number % 3 == 0 else 2)
 
     async def test_of_two_claims_one_wins(self, store: SessionStore) -> None:
         record = await store.create(new("s"))
@@ -73,12 +85,14 @@ class Concurrency(Suite):
         async def write() -> None:
             for _ in range(60):
                 await hand.commit(NOTE, NOTE)
+                await asyncio.sleep(0)
 
         writing = asyncio.create_task(write())
         while not writing.done():
             row, entries = await store.load("s")
             assert len(entries) % 2 == 0
             verify(entries, base_seq=0, base=row.base_digest, head_seq=row.head_seq, head=row.head_digest)
+            await asyncio.sleep(0)
         await writing
 
     async def test_what_was_acknowledged_is_read_at_once(self, store: SessionStore, hand: Hand) -> None:
