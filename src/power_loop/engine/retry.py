@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from power_loop.engine.cancellation import CancellationToken
 from power_loop.facts.entries import ModelFailed
-from power_loop.facts.errors import ConfigError, LLMError, LLMRetryExhausted, LLMTimeout
+from power_loop.facts.errors import ConfigError, LLMError, LLMRetryExhausted, LLMTimeout, PowerLoopError
 
 _T = TypeVar("_T")
 
@@ -55,14 +55,14 @@ class LLMRetryPolicy:
 
     def retries(self, error: BaseException) -> bool:
         """Tell whether this kind of error may be tried again."""
-        if isinstance(error, LLMError) and not error.retryable:
+        if isinstance(error, PowerLoopError) and not getattr(error, "retryable", False):
             return False
         return isinstance(error, self.retry_on)
 
 
 def failed_attempt(error: Exception, attempt: int, policy: LLMRetryPolicy, remaining: float | None) -> ModelFailed:
     """Decide what follows a failed attempt; ``remaining`` are the seconds that ``total_timeout`` leaves."""
-    code = error.code if isinstance(error, LLMError) else "llm_error"
+    code = error.code if isinstance(error, PowerLoopError) else LLMError.code
     message, kind = str(error)[:500], type(error).__name__
     if policy.retries(error):
         if attempt < policy.max_attempts:

@@ -35,7 +35,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
-    """A session's row."""
+    """A session's row. A lease may have outlived its driver; a claim finds out, and ``list`` leaves such ones out."""
 
     id: str
     created_at: int

@@ -70,7 +70,7 @@ class MemoryStore:
     @property
     def identity(self) -> str:
         """A name of this very object: no other one reaches its sessions."""
-        return f"memory:{id(self)}"
+        return f"memory:{self._owner}"
 
     @property
     def owner(self) -> str:
