@@ -202,7 +202,7 @@ class StatefulAgentLoop:
     async def list_sessions(self, *, limit: int = 100, before: str | None = None) -> list[SessionInfo]:
         """Return sessions, newest first, with what each waits for; ``before`` is the last id of the previous page."""
         records = await self.store.list(limit=limit, before=before)
-        return [await info_of(self.store, record) for record in records]
+        return [await info_of(self.store, record, self._clock.now()) for record in records]
 
     def events(self, session_id: str, *, after: int = 0, follow: bool = False) -> AsyncIterator[AgentEvent]:
         """Iterate over a session's durable events behind ``after``, from any process, without owning it."""

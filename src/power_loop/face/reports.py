@@ -7,6 +7,7 @@ from typing import Any
 from power_loop.decisions.endings import final_text
 from power_loop.decisions.state import State
 from power_loop.face.config import RoundUsage, SessionInfo, StatefulResult, UsageReport
+from power_loop.facts.clock import SYSTEM_CLOCK, Instant
 from power_loop.facts.entries import Entry, ModelReplied, RunEnded
 from power_loop.ports.store import SessionRecord, SessionStore
 
@@ -65,10 +66,11 @@ def usage_of(state: State, entries: Sequence[Entry]) -> UsageReport:
     return UsageReport(state.usage, state.cost, rounds)
 
 
-async def info_of(store: SessionStore, record: SessionRecord) -> SessionInfo:
+async def info_of(store: SessionStore, record: SessionRecord, now: Instant | None = None) -> SessionInfo:
     """Return a session's line in a list."""
+    lease = record.lease if record.lease is not None and store.is_live(record.lease, now or SYSTEM_CLOCK.now()) else None
     last = await store.last(record.id, ("run_started", "run_ended", "input_received"))
-    if record.lease is not None:
+    if lease is not None:
         status = "running"
     elif last is None:
         status = "empty"
@@ -83,6 +85,6 @@ async def info_of(store: SessionStore, record: SessionRecord) -> SessionInfo:
         record.created_at,
         record.updated_at,
         record.head_seq - record.base_seq,
-        record.lease.owner if record.lease is not None else None,
+        lease.owner if lease is not None else None,
         record.metadata,
     )

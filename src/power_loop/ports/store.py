@@ -35,7 +35,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
-    """A session's row. A lease may have outlived its driver; a claim finds out, and ``list`` leaves such ones out."""
+    """A session's row. Its lease may have outlived its driver: ask ``is_live``."""
 
     id: str
     created_at: int
@@ -128,6 +128,10 @@ class SessionStore(Protocol):
     @property
     def owner(self) -> str:
         """This process's driver id at this store, used in claims; made on first use."""
+        ...
+
+    def is_live(self, lease: Lease, now: Instant) -> bool:
+        """Tell whether a lease's holder may still be driving: it is not expired, nor its driver known to be dead."""
         ...
 
     async def create(self, session: NewSession) -> SessionRecord:

@@ -90,6 +90,10 @@ class MemoryStore:
         except KeyError:
             raise SessionNotFoundError(session_id) from None
 
+    def is_live(self, lease: Lease, now: Instant) -> bool:
+        """Tell whether a lease's holder may still be driving; see the port."""
+        return rules.is_live(lease, now, _nobody_died)
+
     async def create(self, session: NewSession) -> SessionRecord:
         """Create a session; see the port."""
         self._check_usable()

@@ -5,12 +5,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import msgspec
-
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock, Instant
 from power_loop.facts.entries import Entry
 from power_loop.facts.errors import ConfigError, StoreClosed, StoreForked
-from power_loop.ports.store import Append, CommandKind, InboxRow, NewSession, Renewal, SessionRecord
+from power_loop.ports.store import Append, CommandKind, InboxRow, Lease, NewSession, Renewal, SessionRecord
 from power_loop.stores import rules
 from power_loop.stores.sqlite import database, queries
 from power_loop.stores.sqlite.connection import Connect, Connection, connect_sqlite3
@@ -91,11 +89,9 @@ class SqliteStore:
     async def _read(self, query: Callable[[Connection], T]) -> T:
         return await self._open().read(query)
 
-    def _as_of_now(self, record: SessionRecord) -> SessionRecord:
-        """Leave out a lease whose holder is dead or late: nobody drives the session."""
-        if record.lease is None or rules.is_live(record.lease, self._clock.now(), self._open().driver.is_dead):
-            return record
-        return msgspec.structs.replace(record, lease=None)
+    def is_live(self, lease: Lease, now: Instant) -> bool:
+        """Tell whether a lease's holder may still be driving; see the port."""
+        return rules.is_live(lease, now, self._open().driver.is_dead)
 
     async def create(self, session: NewSession) -> SessionRecord:
         """Create a session; see the port."""
@@ -109,8 +105,7 @@ class SqliteStore:
         self, *, limit: int = 100, before: str | None = None, parent_id: str | None = None
     ) -> Sequence[SessionRecord]:
         """Return sessions, newest first; see the port."""
-        records = await self._read(lambda db: queries.page(db, limit, before, parent_id))
-        return [self._as_of_now(record) for record in records]
+        return await self._read(lambda db: queries.page(db, limit, before, parent_id))
 
     async def read(self, session_id: str, *, after: int = 0, limit: int | None = None) -> Sequence[Entry]:
         """Return entries with ``seq > after``; see the port."""

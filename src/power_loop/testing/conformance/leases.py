@@ -179,6 +179,12 @@ class Leases(Suite):
         assert (await store.renew("s", hand.epoch, NOW.plus(99))).held is True
         assert (await store.get("s")).lease == Lease(hand.owner, NOW.plus(99))
 
+    async def test_a_lease_is_live_until_its_end(self, store: SessionStore, hand: Hand) -> None:
+        lease = (await store.get("s")).lease
+        assert lease is not None
+        assert store.is_live(lease, NOW) is True
+        assert store.is_live(lease, lease.until) is False
+
     async def test_a_renewed_lease_is_live_past_its_first_end(self, store: SessionStore, hand: Hand) -> None:
         await store.renew("s", hand.epoch, NOW.plus(2 * TTL))
         with pytest.raises(SessionBusy):
