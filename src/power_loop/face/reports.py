@@ -68,7 +68,9 @@ def usage_of(state: State, entries: Sequence[Entry]) -> UsageReport:
 
 async def info_of(store: SessionStore, record: SessionRecord, now: Instant | None = None) -> SessionInfo:
     """Return a session's line in a list."""
-    lease = record.lease if record.lease is not None and store.is_live(record.lease, now or SYSTEM_CLOCK.now()) else None
+    lease = record.lease
+    if lease is not None and not store.is_live(lease, now or SYSTEM_CLOCK.now()):
+        lease = None
     last = await store.last(record.id, ("run_started", "run_ended", "input_received"))
     if lease is not None:
         status = "running"

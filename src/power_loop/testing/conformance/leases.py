@@ -181,7 +181,7 @@ class Leases(Suite):
 
     async def test_a_lease_is_live_until_its_end(self, store: SessionStore, hand: Hand) -> None:
         lease = (await store.get("s")).lease
-        assert lease is not None
+        assert lease == Lease(hand.owner, NOW.plus(TTL))
         assert store.is_live(lease, NOW) is True
         assert store.is_live(lease, lease.until) is False
 
