@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from left_behind import asks, begun, leave
 
 from power_loop import (
     AgentEventBus,
@@ -210,3 +211,20 @@ async def test_a_sink_that_raises_breaks_nothing(make, caplog):
 
     assert (await make("hi", sink=Sink()).send("go")).status == "completed"
     assert "sink bug" in caplog.text
+
+
+async def test_a_resumed_run_tells_the_calls_of_the_reply_before_the_crash(make, store):
+    await leave(store, "s", *begun("look"), asks(("look", {"n": 7})))
+    bus, heard = AgentEventBus(), []
+    bus.subscribe(AgentEventType.TOOL_CALL_STARTED, lambda event: heard.append(event.payload))
+    told = []
+
+    class Sink(NullSink):
+        def on_message_appended(self, message, *, round_index):
+            told.append(message.get("tool_call_id"))
+
+    loop = make("done", event_bus=bus, sink=Sink())
+    stream = loop.stream("and?", "s", on_pending="resume")
+    started = [event.payload async for event in stream if event.type is AgentEventType.TOOL_CALL_STARTED]
+    assert started == heard == [{"name": "look", "tool_input": {"n": 7}, "tool_call_id": "w0"}]
+    assert "w0" in told

@@ -1,6 +1,6 @@
 """From entries to events: a pure function, so that any process tells the same story of a journal at any time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from power_loop.facts.entries import (
     ModelReplied,
     Note,
     RecordedCall,
+    ReplyEdited,
     RunEnded,
     RunStarted,
     SessionOpened,
@@ -47,6 +48,7 @@ from power_loop.facts.events import (
     UsageUpdatedPayload,
     UserNotificationPayload,
 )
+from power_loop.facts.ids import call_id
 from power_loop.facts.messages import text_of
 
 _T = AgentEventType
@@ -72,14 +74,9 @@ class Narrator:
             AgentEvent(kind, payload, self.session_id, entry.round, entry.seq, entry.run) for kind, payload in told
         )
 
-    def recall(self, reply: Entry) -> None:
-        """Take in the reply that entries to come speak of, where the telling starts in the middle of a round."""
-        fact = reply.fact
-        if isinstance(fact, ModelReplied):
-            self._remember(fact, reply.seq)
-
-    def _remember(self, fact: ModelReplied, seq: int) -> None:
-        self._calls = {f"call_{seq}_{index}": call for index, call in enumerate(fact.calls)}
+    def recall(self, calls: Mapping[str, RecordedCall]) -> None:
+        """Take in the calls that entries to come speak of, where the telling starts in the middle of a round."""
+        self._calls = dict(calls)
 
     def _call(self, identity: str) -> tuple[str, dict[str, Any]]:
         call = self._calls.get(identity)
@@ -118,7 +115,7 @@ class Narrator:
         return [_log(f"model call failed: {fact.code}: {fact.message}")]
 
     def _replied(self, fact: ModelReplied, entry: Entry) -> _Told:
-        self._remember(fact, entry.seq)
+        self.recall({call_id(entry.seq, index): call for index, call in enumerate(fact.calls)})
         usage = fact.usage
         round_usage = RoundUsageStatusPayload(
             "round_usage",
@@ -140,6 +137,10 @@ class Narrator:
         if not fact.calls:
             told.append((_T.ROUND_COMPLETED, RoundCompletedPayload(entry.round, has_tools=False)))
         return told
+
+    def _reply_edited(self, fact: ReplyEdited, entry: Entry) -> _Told:
+        self.recall({call_id(fact.target, index): call for index, call in enumerate(fact.calls)})
+        return [_log(f"a hook changed the reply at entry {fact.target} (entry {entry.seq})")]
 
     def _tool_started(self, fact: ToolStarted, _entry: Entry) -> _Told:
         wire_id, arguments = self._call(fact.call)
@@ -183,6 +184,7 @@ _TELLERS: dict[str, Callable[[Narrator, Any, Entry], _Told]] = {
     "model_called": Narrator._called,  # noqa: SLF001
     "model_failed": Narrator._failed,  # noqa: SLF001
     "model_replied": Narrator._replied,  # noqa: SLF001
+    "reply_edited": Narrator._reply_edited,  # noqa: SLF001
     "tool_started": Narrator._tool_started,  # noqa: SLF001
     "tool_finished": Narrator._tool_finished,  # noqa: SLF001
     "note": Narrator._note,  # noqa: SLF001

@@ -82,7 +82,7 @@ async def _attempt(step: CallModel, run: Run, request: LLMRequest) -> Fact:
 
 def _teller(step: CallModel, run: Run) -> OnDelta:
     """Return the listener that turns deltas into transient events: no work at all where nobody listens."""
-    listeners = run.services.on_event
+    listeners = [listener.on_event for listener in run.services.listeners if listener.active]
     session, number, attempt, rounds = run.session_id, run.journal.run, step.attempt, run.state.rounds
 
     def tell(delta: LLMDelta) -> None:

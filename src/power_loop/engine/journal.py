@@ -116,6 +116,10 @@ class Journal:
                 if not facts and self.claimed:
                     await self.release()
         self._durable = (self.state.head_seq, self.state.head_digest)
+        if self.state.open_calls:
+            calls = {call.id: call.recorded for call in self.state.calls.values()}
+            for listener in self._services.listeners:
+                listener.on_recall(self.session_id, calls)
         for fact in facts:
             self.stage(fact)
 
@@ -263,8 +267,8 @@ class Journal:
         if entries:
             self._durable = (entries[-1].seq, entries[-1].digest)
         for entry in entries:
-            for listener in self._services.on_entry:
-                listener(self.session_id, entry)
+            for listener in self._services.listeners:
+                listener.on_entry(self.session_id, entry)
 
     async def _start_over(self, entries: tuple[Entry, ...]) -> None:
         """Another driver wrote since our snapshot, and is gone: plan the verb again on what is there now."""

@@ -4,8 +4,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
+
+import msgspec
 
 from power_loop.engine.cancellation import CancellationToken
 from power_loop.facts.entries import ModelFailed
@@ -14,8 +15,7 @@ from power_loop.facts.errors import ConfigError, LLMError, LLMRetryExhausted, LL
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class LLMRetryPolicy:
+class LLMRetryPolicy(msgspec.Struct, frozen=True):
     """How often and how long to try a model call.
 
     ``backoff_initial`` and ``backoff_max`` are seconds, doubled per attempt; ``jitter`` spreads each pause by that

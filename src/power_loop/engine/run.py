@@ -79,8 +79,8 @@ class Run:
 
     def tell(self, event: AgentEvent) -> None:
         """Tell a transient event to whoever listens."""
-        for listener in self.services.on_event:
-            listener(event)
+        for listener in self.services.listeners:
+            listener.on_event(event)
 
     def call_on_loop(self, function: Callable[[AgentEvent], None], event: AgentEvent) -> None:
         """Call on this run's event loop, from whatever thread."""

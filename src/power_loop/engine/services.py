@@ -1,13 +1,14 @@
 """What a run works with: the host's choices, gathered once and shared by all runs of a loop."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import TypeAlias
+from typing import Protocol
+
+import msgspec
 
 from power_loop.engine.retry import LLMRetryPolicy
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock
-from power_loop.facts.entries import DefinitionChanged, Entry, Limits
+from power_loop.facts.entries import DefinitionChanged, Entry, Limits, RecordedCall
 from power_loop.facts.events import AgentEvent
 from power_loop.ports.hooks import AgentHooks
 from power_loop.ports.llm import LLMService, definition_digest_source
@@ -16,8 +17,7 @@ from power_loop.ports.store import SessionStore
 from power_loop.ports.tools import ToolDefinition
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True):
     """What the model is told before the conversation, with the digest that recognises it."""
 
     system_prompt: str | None
@@ -35,26 +35,41 @@ class Definition:
         return DefinitionChanged(self.digest, self.system_prompt, tuple(tool.to_openai_tool() for tool in self.tools))
 
 
-EntryListener: TypeAlias = Callable[[str, Entry], None]
-EventListener: TypeAlias = Callable[[AgentEvent], None]
+class Listener(Protocol):
+    """Someone who hears of a run. Called on the run's event loop; must not raise."""
+
+    @property
+    def active(self) -> bool:
+        """Whether telling is worth the work now."""
+        ...
+
+    def on_recall(self, session_id: str, calls: Mapping[str, RecordedCall]) -> None:
+        """Hear, before the rest, which calls a resumed run goes on with, by kernel id. They are no news."""
+        ...
+
+    def on_entry(self, session_id: str, entry: Entry) -> None:
+        """Hear an entry that has become durable."""
+        ...
+
+    def on_event(self, event: AgentEvent) -> None:
+        """Hear a transient event."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The host's choices. ``on_entry`` hears what became durable, ``on_event`` what is transient."""
+class Services(msgspec.Struct, frozen=True):
+    """The host's choices."""
 
     store: SessionStore
     llm: LLMService
     registry: ToolRegistry
     definition: Definition
-    hooks: AgentHooks = field(default_factory=AgentHooks)
-    retry: LLMRetryPolicy = field(default_factory=LLMRetryPolicy)
-    limits: Limits = field(default_factory=Limits)
+    hooks: AgentHooks = msgspec.field(default_factory=AgentHooks)
+    retry: LLMRetryPolicy = msgspec.field(default_factory=LLMRetryPolicy)
+    limits: Limits = Limits()
     temperature: float | None = None
     max_tokens: int | None = None
     clock: Clock = SYSTEM_CLOCK
-    on_entry: tuple[EntryListener, ...] = ()
-    on_event: tuple[EventListener, ...] = ()
+    listeners: tuple[Listener, ...] = ()
 
     def runnable(self) -> frozenset[str]:
         """Return the names of the tools that this process can run."""

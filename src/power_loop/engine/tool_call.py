@@ -2,8 +2,9 @@
 
 import asyncio
 import inspect
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from power_loop.decisions.calls import Fate, answer, fate, unknown
 from power_loop.decisions.state import Call
@@ -20,8 +21,7 @@ from power_loop.ports.registry import clip, render_result, run_tool
 from power_loop.ports.tools import RegisteredTool, ToolContext
 
 
-@dataclass(slots=True)
-class Outlook:
+class Outlook(msgspec.Struct):
     """Whether calls of a batch that have not started may still start: a hook may break, or fail."""
 
     broken: bool = False

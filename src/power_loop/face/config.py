@@ -1,8 +1,9 @@
 """Settings of a loop, and the results of its verbs."""
 
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from power_loop.engine.retry import LLMRetryPolicy
 from power_loop.facts.entries import ErrorRecord, Limits
@@ -16,8 +17,7 @@ DEFAULT_DB_PATH = "./power_loop_sessions.db"
 OnBusy: TypeAlias = Literal["raise", "wait"]
 
 
-@dataclass(slots=True)
-class AgentLoopConfig:
+class AgentLoopConfig(msgspec.Struct):
     """How a loop drives its sessions.
 
     Args:
@@ -63,8 +63,7 @@ class AgentLoopConfig:
         return Limits(self.max_rounds, retry.max_attempts, self.max_parallel_tools)
 
 
-@dataclass(frozen=True, slots=True)
-class AgentLoopResult:
+class AgentLoopResult(msgspec.Struct, frozen=True):
     """How a run ended. ``status`` is one of completed, pending_tools, cancelled, hit_round_limit, degraded,
     hook_break, crash_loop, error, or ``empty`` for a session that never ran.
     """  # noqa: D205 -- the list is the summary
@@ -72,11 +71,10 @@ class AgentLoopResult:
     status: str
     final_text: str = ""
     rounds: int = 0
-    pending_tool_calls: list[ToolCall] = field(default_factory=list)
+    pending_tool_calls: list[ToolCall] = []
 
 
-@dataclass(frozen=True, slots=True)
-class StatefulResult(AgentLoopResult):
+class StatefulResult(AgentLoopResult, frozen=True):
     """What ``send`` and ``resume`` return. ``usage`` and ``cost`` (USD) count from the last input on.
 
     ``error`` is set for the statuses degraded and error; its ``code`` is stable. ``output`` is the parsed reply
@@ -84,7 +82,7 @@ class StatefulResult(AgentLoopResult):
     """
 
     session_id: str = ""
-    usage: LLMTokenUsage = field(default_factory=LLMTokenUsage)
+    usage: LLMTokenUsage = LLMTokenUsage()
     cost: Decimal | None = None
     output: Any = None
     error: ErrorRecord | None = None
@@ -97,8 +95,7 @@ class StatefulResult(AgentLoopResult):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class RoundUsage:
+class RoundUsage(msgspec.Struct, frozen=True):
     """Tokens and cost of one recorded reply."""
 
     seq: int
@@ -108,8 +105,7 @@ class RoundUsage:
     cost: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
+class UsageReport(msgspec.Struct, frozen=True):
     """Tokens and cost of a whole session; ``cost`` is None where no price is known."""
 
     total: LLMTokenUsage
@@ -117,8 +113,7 @@ class UsageReport:
     rounds: list[RoundUsage]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
+class SessionInfo(msgspec.Struct, frozen=True):
     """One line of ``list_sessions``.
 
     ``status`` is ``empty``, ``running``, ``cut_off`` or the status with which the last run ended; ``waiting_for``

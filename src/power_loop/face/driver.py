@@ -4,7 +4,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from power_loop.decisions.state import State
@@ -13,7 +12,7 @@ from power_loop.engine.cancellation import CancellationToken, CancelSource
 from power_loop.engine.execute import execute
 from power_loop.engine.journal import Journal, Plan, Snapshot, load_state
 from power_loop.engine.run import Run
-from power_loop.engine.services import Definition, EntryListener, EventListener, Services
+from power_loop.engine.services import Definition, Listener, Services
 from power_loop.face.config import AgentLoopConfig, OnBusy, StatefulResult
 from power_loop.face.inputs import Input, checked_metadata, input_fact, to_inputs
 from power_loop.face.observers import BusPublisher, MessageSink, SinkObserver
@@ -81,11 +80,9 @@ class Driver:
         self._hooks = hooks
         self._bus = bus
         self._clock = clock
-        publisher = BusPublisher(bus)
-        self._on_entry: tuple[EntryListener, ...] = (publisher.on_entry,)
-        self._on_event: tuple[EventListener, ...] = (publisher.on_event,)
+        self._listeners: tuple[Listener, ...] = (BusPublisher(bus),)
         if sink is not None:
-            self._on_entry = (*self._on_entry, SinkObserver(sink).on_entry)
+            self._listeners = (*self._listeners, SinkObserver(sink))
         self._definition: tuple[object, Definition] | None = None
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
 
@@ -107,15 +104,14 @@ class Driver:
         on_pending: OnPending,
         on_busy: OnBusy | None,
         stop_event: CancelSource,
-        on_entry: EntryListener | None = None,
-        on_event: EventListener | None = None,
+        listener: Listener | None = None,
     ) -> StatefulResult:
         """Add input and drive. Everything that can be wrong with the arguments is found before anything is written."""
         if on_pending not in {"raise", "resume", "abort"}:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
         messages = to_inputs(user_input)
         token = CancellationToken.from_any(stop_event)
-        services = self.services(on_entry, on_event)
+        services = self.services(listener)
         identity = session_id or await self.create(None, checked_metadata(metadata))
         inputs = [input_fact(await self._appended(message, identity)) for message in messages]
 
@@ -180,10 +176,10 @@ class Driver:
         """Return the fact that opens a run."""
         return RunStarted(services.limits, self._store.owner, services.definition.digest, force)
 
-    def services(self, on_entry: EntryListener | None = None, on_event: EventListener | None = None) -> Services:
+    def services(self, listener: Listener | None = None) -> Services:
         """Return what a run works with, as of now."""
         retry = self._config.retries(self._llm)
-        services = Services(
+        return Services(
             store=self._store,
             llm=self._llm,
             registry=self._registry,
@@ -194,12 +190,8 @@ class Driver:
             temperature=self._config.temperature,
             max_tokens=self._config.max_tokens,
             clock=self._clock,
-            on_entry=self._on_entry,
-            on_event=self._on_event,
+            listeners=self._listeners if listener is None else (*self._listeners, listener),
         )
-        if on_entry is not None and on_event is not None:
-            return replace(services, on_entry=(*self._on_entry, on_entry), on_event=(*self._on_event, on_event))
-        return services
 
     def _defined(self) -> Definition:
         tools = tuple(self._registry.definitions())

@@ -121,8 +121,8 @@ class StatefulAgentLoop:
     ) -> AgentStream:
         """Send, and iterate over typed events while it runs. Leaving the iteration early cancels the run."""
         return AgentStream(
-            lambda on_entry, on_event: self._driver.send(
-                user_input, session_id, metadata, on_pending, on_busy, stop_event, on_entry, on_event
+            lambda listener: self._driver.send(
+                user_input, session_id, metadata, on_pending, on_busy, stop_event, listener
             )
         )
 

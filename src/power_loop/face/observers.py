@@ -1,11 +1,13 @@
 """Observers: what a host may attach to hear of committed entries. They watch; none of them writes history."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from power_loop.decisions.events import Narrator
-from power_loop.facts.entries import Entry, InputReceived, ModelReplied, Note, ToolFinished
+from power_loop.facts.entries import Entry, InputReceived, ModelReplied, Note, RecordedCall, ToolFinished
 from power_loop.facts.events import AgentEvent
+from power_loop.facts.ids import call_id
 from power_loop.facts.messages import AgentMessage, MessageRole, ToolCall
 from power_loop.ports.bus import AgentEventBus
 
@@ -19,18 +21,31 @@ class BusPublisher:
         self._bus = bus
         self._narrators: dict[str, Narrator] = {}
 
+    @property
+    def active(self) -> bool:
+        """Whether anybody listens."""
+        return self._bus.active
+
+    def on_recall(self, session_id: str, calls: Mapping[str, RecordedCall]) -> None:
+        """Take in the calls that entries to come speak of."""
+        if self._bus.active:
+            self._narrator(session_id).recall(calls)
+
     def on_entry(self, session_id: str, entry: Entry) -> None:
         """Tell an entry."""
         if not self._bus.active:
             self._narrators.pop(session_id, None)
             return
-        narrator = self._narrators.get(session_id)
-        if narrator is None:
-            narrator = self._narrators[session_id] = Narrator(session_id)
-        for event in narrator.tell(entry):
+        for event in self._narrator(session_id).tell(entry):
             self._bus.publish(event)
         if entry.kind == "run_ended":
             del self._narrators[session_id]
+
+    def _narrator(self, session_id: str) -> Narrator:
+        narrator = self._narrators.get(session_id)
+        if narrator is None:
+            narrator = self._narrators[session_id] = Narrator(session_id)
+        return narrator
 
     def on_event(self, event: AgentEvent) -> None:
         """Tell a transient event."""
@@ -111,6 +126,19 @@ class SinkObserver:
         self._usage: dict[str, dict[str, Any]] = {}
         self._wire_ids: dict[tuple[str, str], str] = {}
 
+    @property
+    def active(self) -> bool:
+        """Sinks hear of entries only."""
+        return False
+
+    def on_event(self, event: AgentEvent) -> None:
+        """Do nothing: sinks hear of entries only."""
+
+    def on_recall(self, session_id: str, calls: Mapping[str, RecordedCall]) -> None:
+        """Take in the wire ids of the calls that entries to come speak of."""
+        for identity, call in calls.items():
+            self._wire_ids[session_id, identity] = call.id
+
     def on_entry(self, session_id: str, entry: Entry) -> None:
         """Tell an entry to the sink."""
         try:
@@ -146,8 +174,7 @@ class SinkObserver:
         if not calls:
             self._sink.on_round_ended(entry.round, usage=self._usage.pop(session_id))
             return
-        for index, call in enumerate(calls):
-            self._wire_ids[session_id, f"call_{entry.seq}_{index}"] = call.id
+        self.on_recall(session_id, {call_id(entry.seq, index): call for index, call in enumerate(fact.calls)})
         self._sink.on_assistant_tool_calls(
             assistant_seq=entry.seq, tool_calls=[call.to_openai_tool_call() for call in calls], round_index=entry.round
         )

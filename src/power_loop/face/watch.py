@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from power_loop.decisions.events import Narrator, names_call, reply_seq
 from power_loop.face.config import StatefulResult
-from power_loop.facts.entries import Entry
+from power_loop.facts.entries import Entry, RecordedCall
 from power_loop.facts.events import AgentEvent
 from power_loop.ports.store import SessionStore
 
@@ -51,11 +51,39 @@ async def _recall(narrator: Narrator, store: SessionStore, session_id: str, entr
             reply = reply_seq(call)
             if reply < entries[0].seq:
                 for found in await store.read(session_id, after=reply - 1, limit=1):
-                    narrator.recall(found)
+                    narrator.tell(found)
             return
 
 
-Drive = Callable[[Callable[[str, Entry], None], Callable[[AgentEvent], None]], Coroutine[Any, Any, StatefulResult]]
+Drive = Callable[["_Queue"], Coroutine[Any, Any, StatefulResult]]
+
+
+class _Queue:
+    """Listens to one run and keeps its events until they are asked for."""
+
+    active = True
+
+    def __init__(self) -> None:
+        self.events: deque[AgentEvent] = deque()
+        self.ready = asyncio.Event()
+        self._narrators: dict[str, Narrator] = {}
+
+    def on_recall(self, session_id: str, calls: Mapping[str, RecordedCall]) -> None:
+        self._narrator(session_id).recall(calls)
+
+    def on_entry(self, session_id: str, entry: Entry) -> None:
+        self.events.extend(self._narrator(session_id).tell(entry))
+        self.ready.set()
+
+    def on_event(self, event: AgentEvent) -> None:
+        self.events.append(event)
+        self.ready.set()
+
+    def _narrator(self, session_id: str) -> Narrator:
+        narrator = self._narrators.get(session_id)
+        if narrator is None:
+            narrator = self._narrators[session_id] = Narrator(session_id)
+        return narrator
 
 
 class AgentStream:
@@ -80,27 +108,14 @@ class AgentStream:
         await self._events.aclose()  # type: ignore[attr-defined]
 
     async def _iterate(self) -> AsyncIterator[AgentEvent]:
-        queue: deque[AgentEvent] = deque()
-        ready = asyncio.Event()
-        narrators: dict[str, Narrator] = {}
-
-        def on_entry(session_id: str, entry: Entry) -> None:
-            narrator = narrators.get(session_id)
-            if narrator is None:
-                narrator = narrators[session_id] = Narrator(session_id)
-            queue.extend(narrator.tell(entry))
-            ready.set()
-
-        def on_event(event: AgentEvent) -> None:
-            queue.append(event)
-            ready.set()
-
-        task = asyncio.ensure_future(self._drive(on_entry, on_event))
+        queue = _Queue()
+        events, ready = queue.events, queue.ready
+        task = asyncio.ensure_future(self._drive(queue))
         task.add_done_callback(lambda _task: ready.set())
         try:
             while True:
-                while queue:
-                    yield queue.popleft()
+                while events:
+                    yield events.popleft()
                 if task.done():
                     self.result = task.result()
                     return

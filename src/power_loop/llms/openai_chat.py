@@ -22,10 +22,12 @@ from power_loop.facts.errors import (
     LLMTruncated,
     LLMUnavailable,
 )
-from power_loop.llms.openai_chat_client import ClientPool, endpoint_of, load_sdk
-from power_loop.llms.openai_chat_errors import Explainer, redact
+from power_loop.llms.openai_chat_client import KEYLESS, ClientPool, endpoint_of, load_sdk
+from power_loop.llms.openai_chat_errors import Explainer
 from power_loop.llms.openai_chat_request import RequestEncoder
 from power_loop.llms.openai_chat_stream import DONE, Chunk, EventDecoder, ReplyBuilder, StreamedError, decode_chunk
+from power_loop.llms.provider import LLMProviderConfig
+from power_loop.llms.redaction import redact
 from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ignore_delta
 
 if TYPE_CHECKING:
@@ -244,3 +246,17 @@ async def _drain(pieces: Pieces) -> None:
         async with asyncio.timeout(_DRAIN_SECONDS):
             async for _ in pieces:
                 pass
+
+
+def from_config(cfg: LLMProviderConfig) -> OpenAIChatLLM:
+    """Make the service. An endpoint of one's own is never sent the key of ``OPENAI_API_KEY``."""
+    return OpenAIChatLLM(
+        model=cfg.model,
+        base_url=cfg.base_url,
+        api_key=cfg.api_key or (KEYLESS if cfg.base_url else None),
+        idle_timeout=cfg.timeout_s,
+        max_tokens=cfg.max_tokens,
+        temperature=cfg.temperature,
+        max_retries=cfg.max_retries,
+        extra=cfg.extra,
+    )

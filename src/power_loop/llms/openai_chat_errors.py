@@ -3,7 +3,6 @@
 Knows nothing of the OpenAI SDK but the shape of its exceptions, so that it can be imported without it.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,34 +22,9 @@ from power_loop.facts.errors import (
     LLMTruncated,
     LLMUnavailable,
 )
+from power_loop.llms.redaction import redact
 
-_SHORTEST_SECRET = 6
 _PROVIDER_TEXT_LIMIT = 300
-_SECRETS = (
-    (r"(?<=://)[^/\s@?#]+@", "***@"),
-    (r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}", r"\1 ***"),
-    (r"\bsk-[\w*-]{6,}", "sk-***"),
-    (
-        r"(?i)(\b(?:api[-_ ]?key|access[-_]?token|token|password|secret)\b[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;}]{6,}",
-        r"\1***",
-    ),
-    (r"(?i)([?&](?:key|sig|signature|code)=)[^\s&#\"']+", r"\1***"),
-)
-
-
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the text without the given secrets and without whatever looks like one.
-
-    Covers URL credentials, authorization values, ``sk-`` keys and ``key=value`` forms. Secrets shorter than six
-    characters are placeholders of keyless servers and stay.
-    """
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    for pattern, replacement in _SECRETS:
-        text = re.sub(pattern, replacement, text)
-    return text
-
 
 _ACTIONS: dict[type[LLMError], str] = {
     LLMAuthError: "Check the API key, what it may use, and the account's quota; retrying will not help.",

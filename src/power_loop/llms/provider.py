@@ -4,13 +4,11 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from power_loop.facts.errors import ConfigError
-from power_loop.llms.local import LocalLLM
-from power_loop.llms.openai_chat import OpenAIChatLLM
-from power_loop.llms.openai_chat_client import KEYLESS
-from power_loop.llms.openai_chat_errors import redact
+from power_loop.llms.redaction import redact
 from power_loop.ports.llm import LLMService
 
 DEFAULT_PREFIX = "POWER_LOOP"
@@ -133,34 +131,13 @@ _OPTIONAL = frozenset({"max_tokens", "temperature"})
 _FIELDS = ("model", "base_url", "api_key", "provider", *_PARSERS)
 
 
-def _openai(cfg: LLMProviderConfig) -> LLMService:
-    """Make the service. An endpoint of one's own is never sent the key of ``OPENAI_API_KEY``."""
-    return OpenAIChatLLM(
-        model=cfg.model,
-        base_url=cfg.base_url,
-        api_key=cfg.api_key or (KEYLESS if cfg.base_url else None),
-        idle_timeout=cfg.timeout_s,
-        max_tokens=cfg.max_tokens,
-        temperature=cfg.temperature,
-        max_retries=cfg.max_retries,
-        extra=cfg.extra,
-    )
-
-
-def _local(cfg: LLMProviderConfig) -> LLMService:
-    return LocalLLM(
-        model_path=None if cfg.model == DEFAULT_MODEL else cfg.model,
-        max_tokens=cfg.max_tokens,
-        temperature=cfg.temperature or 0.0,
-    )
-
-
-_PROVIDERS: Mapping[str, Callable[[LLMProviderConfig], LLMService]] = {
-    "openai": _openai,
-    "openai-compat": _openai,
-    "local": _local,
+_ADAPTERS: Mapping[str, str] = {
+    "openai": "power_loop.llms.openai_chat",
+    "openai-compat": "power_loop.llms.openai_chat",
+    "local": "power_loop.llms.local",
 }
-PROVIDERS = tuple(_PROVIDERS)
+"""Where the ``from_config`` of each provider is; an adapter is loaded when it is named, not before."""
+PROVIDERS = tuple(_ADAPTERS)
 """Names of the providers that this release knows."""
 
 _ADVICE: Mapping[str, str] = {
@@ -178,7 +155,7 @@ def _wrong_field(cfg: LLMProviderConfig) -> str | None:
     url_needed = cfg.provider == "openai-compat"
     right = {
         "model": bool(cfg.model),
-        "provider": cfg.provider in _PROVIDERS,
+        "provider": cfg.provider in PROVIDERS,
         "timeout_s": 0 < cfg.timeout_s < math.inf,
         "max_tokens": cfg.max_tokens is None or cfg.max_tokens > 0,
         "temperature": cfg.temperature is None or 0 <= cfg.temperature < math.inf,
@@ -190,7 +167,8 @@ def _wrong_field(cfg: LLMProviderConfig) -> str | None:
 
 def create_llm_service_from_config(cfg: LLMProviderConfig) -> LLMService:
     """Return the service that the settings describe. Nothing is connected or imported before its first call."""
-    return _PROVIDERS[cfg.provider](cfg)
+    service: LLMService = import_module(_ADAPTERS[cfg.provider]).from_config(cfg)
+    return service
 
 
 def create_llm_service_from_env(*, prefix: str = DEFAULT_PREFIX, fallback_prefix: str = FALLBACK_PREFIX) -> LLMService:

@@ -6,9 +6,10 @@ is not CONTINUE ends the chain. A handler that raises ends the run with ``HookEr
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import msgspec
 
 from power_loop.facts.entries import RecordedCall
 from power_loop.facts.errors import ConfigError, HookError
@@ -51,8 +52,7 @@ _D = HookDirective
 _ONLY_CONTINUE = frozenset({_D.CONTINUE})
 
 
-@dataclass(slots=True, kw_only=True)
-class BaseHookCtx:
+class BaseHookCtx(msgspec.Struct, kw_only=True):
     """What every context carries. ``point`` and ``honoured`` are fixed per class."""
 
     point: ClassVar[HookPoint]
@@ -63,176 +63,160 @@ class BaseHookCtx:
     directive: HookDirective = HookDirective.CONTINUE
 
 
-@dataclass(slots=True, kw_only=True)
-class SessionStartCtx(BaseHookCtx):
+class SessionStartCtx(BaseHookCtx, kw_only=True):
     """Before a run's first step; changed ``messages`` become an edit of the view."""
 
     point = HookPoint.SESSION_START
     scope: str = "main"
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
 
 
-@dataclass(slots=True, kw_only=True)
-class SessionEndCtx(BaseHookCtx):
+class SessionEndCtx(BaseHookCtx, kw_only=True):
     """After the run's last step."""
 
     point = HookPoint.SESSION_END
     scope: str = "main"
     reason: str = ""
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
     final_text: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class RoundStartCtx(BaseHookCtx):
+class RoundStartCtx(BaseHookCtx, kw_only=True):
     """Before a round. SKIP uses the round up without a model call; BREAK ends the run."""
 
     point = HookPoint.ROUND_START
     honoured = frozenset({_D.CONTINUE, _D.SKIP, _D.BREAK})
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
     reason: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class RoundEndCtx(BaseHookCtx):
+class RoundEndCtx(BaseHookCtx, kw_only=True):
     """After a round."""
 
     point = HookPoint.ROUND_END
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
     has_tools: bool = False
     response_text: str = ""
     used_todo: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class LlmBeforeCtx(BaseHookCtx):
+class LlmBeforeCtx(BaseHookCtx, kw_only=True):
     """Before a model call; edits hold for this request only. SHORT_CIRCUIT takes ``output`` as the reply."""
 
     point = HookPoint.LLM_BEFORE
     honoured = frozenset({_D.CONTINUE, _D.SHORT_CIRCUIT, _D.BREAK})
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
     system_prompt: str | None = None
-    tools: list[ToolDefinition] = field(default_factory=list)
+    tools: list[ToolDefinition] = []
     max_tokens: int | None = None
     temperature: float | None = None
     output: LLMResponse | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class LlmAfterCtx(BaseHookCtx):
+class LlmAfterCtx(BaseHookCtx, kw_only=True):
     """After a reply is recorded; a changed ``output`` replaces it. BREAK drops its calls and ends the run."""
 
     point = HookPoint.LLM_AFTER
     honoured = frozenset({_D.CONTINUE, _D.BREAK})
-    messages: list[AgentMessage] = field(default_factory=list)
-    output: LLMResponse = field(default_factory=LLMResponse)
+    messages: list[AgentMessage] = []
+    output: LLMResponse = LLMResponse()
 
 
-@dataclass(slots=True, kw_only=True)
-class RoundDecideCtx(BaseHookCtx):
+class RoundDecideCtx(BaseHookCtx, kw_only=True):
     """A reply asks for tools. SKIP answers every call with ``output``; BREAK also ends the run."""
 
     point = HookPoint.ROUND_DECIDE
     honoured = frozenset({_D.CONTINUE, _D.SKIP, _D.BREAK})
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
     tool_calls: Sequence[RecordedCall] = ()
     assistant_text: str = ""
     output: str = "[skipped by round_decide hook]"
 
 
-@dataclass(slots=True, kw_only=True)
-class ToolsBatchBeforeCtx(BaseHookCtx):
+class ToolsBatchBeforeCtx(BaseHookCtx, kw_only=True):
     """Before a batch of tools. SKIP answers every call with ``output``."""
 
     point = HookPoint.TOOLS_BATCH_BEFORE
     honoured = frozenset({_D.CONTINUE, _D.SKIP})
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
     tool_calls: Sequence[RecordedCall] = ()
     output: str = "[skipped by batch hook]"
 
 
-@dataclass(slots=True, kw_only=True)
-class ToolsBatchAfterCtx(BaseHookCtx):
+class ToolsBatchAfterCtx(BaseHookCtx, kw_only=True):
     """After a batch of tools."""
 
     point = HookPoint.TOOLS_BATCH_AFTER
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
     used_todo: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class ToolBeforeCtx(BaseHookCtx):
+class ToolBeforeCtx(BaseHookCtx, kw_only=True):
     """Before a tool starts; may change ``tool_args``. SKIP takes ``output`` as the result."""
 
     point = HookPoint.TOOL_BEFORE
     honoured = frozenset({_D.CONTINUE, _D.SKIP})
     tool_call: RecordedCall
     tool_name: str = ""
-    tool_args: dict[str, Any] = field(default_factory=dict)
+    tool_args: dict[str, Any] = {}
     output: str = "[skipped by hook]"
 
 
-@dataclass(slots=True, kw_only=True)
-class ToolAfterCtx(BaseHookCtx):
+class ToolAfterCtx(BaseHookCtx, kw_only=True):
     """After a result is recorded; may change ``output`` and ``failed``. BREAK answers the rest and ends the run."""
 
     point = HookPoint.TOOL_AFTER
     honoured = frozenset({_D.CONTINUE, _D.BREAK})
     tool_call: RecordedCall
     tool_name: str = ""
-    tool_args: dict[str, Any] = field(default_factory=dict)
+    tool_args: dict[str, Any] = {}
     output: str = ""
     failed: bool = False
 
 
-@dataclass(slots=True, kw_only=True)
-class ToolErrorCtx(BaseHookCtx):
+class ToolErrorCtx(BaseHookCtx, kw_only=True):
     """A tool raised. SKIP takes ``output`` (or the error's words) as a good result; SHORT_CIRCUIT tries once more."""
 
     point = HookPoint.TOOL_ERROR
     honoured = frozenset({_D.CONTINUE, _D.SKIP, _D.SHORT_CIRCUIT})
     tool_call: RecordedCall
     tool_name: str = ""
-    tool_args: dict[str, Any] = field(default_factory=dict)
+    tool_args: dict[str, Any] = {}
     error: BaseException | None = None
     error_message: str = ""
     output: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
-class CompactBeforeCtx(BaseHookCtx):
+class CompactBeforeCtx(BaseHookCtx, kw_only=True):
     """Before a compaction. SKIP leaves the history as it is."""
 
     point = HookPoint.COMPACT_BEFORE
     honoured = frozenset({_D.CONTINUE, _D.SKIP})
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
 
 
-@dataclass(slots=True, kw_only=True)
-class CompactAfterCtx(BaseHookCtx):
+class CompactAfterCtx(BaseHookCtx, kw_only=True):
     """After a compaction."""
 
     point = HookPoint.COMPACT_AFTER
-    messages: list[AgentMessage] = field(default_factory=list)
+    messages: list[AgentMessage] = []
     messages_before_count: int = 0
     messages_after_count: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class MessageAppendCtx(BaseHookCtx):
+class MessageAppendCtx(BaseHookCtx, kw_only=True):
     """A message joins the view; a changed ``message`` replaces it (before the commit for inputs and notes)."""
 
     point = HookPoint.MESSAGE_APPEND
     message: AgentMessage
 
 
-@dataclass(slots=True, kw_only=True)
-class MemoryRecalledCtx(BaseHookCtx):
+class MemoryRecalledCtx(BaseHookCtx, kw_only=True):
     """Memory was recalled. SKIP injects nothing."""
 
     point = HookPoint.MEMORY_RECALLED
     honoured = frozenset({_D.CONTINUE, _D.SKIP})
-    recalled: list[AgentMessage] = field(default_factory=list)
+    recalled: list[AgentMessage] = []
     budget_tokens: int = 1500
 
 

@@ -1,7 +1,6 @@
 """The tool port: what a tool is, how it is declared, and what it is handed when it runs."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -86,21 +85,20 @@ async def no_processes(argv: Sequence[str], **_: Any) -> ProcessResult:  # noqa:
     raise RuntimeError(f"Cannot start {argv[0]!r}: this ToolContext belongs to no run.")
 
 
-@dataclass(slots=True, frozen=True)
-class ToolContext:
+class ToolContext(msgspec.Struct, frozen=True):
     """What a running tool may know and use. Declare it as the first parameter to receive it.
 
     ``idempotency_key`` is the same in every attempt of this call, ``attempt`` counts from 1. ``progress(text)``
-    tells whoever watches; nothing of it is recorded. ``cancelled`` is set when the result is no longer wanted.
+    tells whoever watches; nothing of it is recorded. ``is_cancelled()`` says whether the result is no longer wanted.
     """
 
     session_id: str
     call_id: str
     idempotency_key: str
     attempt: int = 1
-    progress: Callable[[str], None] = field(default=lambda _text: None)
-    is_cancelled: Callable[[], bool] = field(default=lambda: False)
-    run_process: ProcessRunner = field(default=no_processes)
+    progress: Callable[[str], None] = lambda _text: None
+    is_cancelled: Callable[[], bool] = lambda: False
+    run_process: ProcessRunner = no_processes
 
 
 ToolHandler: TypeAlias = Callable[..., Any]
@@ -108,8 +106,7 @@ Reconcile: TypeAlias = Callable[..., Awaitable[str | None] | str | None]
 """Asked with (ToolContext, arguments) what became of a call in doubt: its result, or None if it did not happen."""
 
 
-@dataclass(slots=True, frozen=True)
-class RegisteredTool:
+class RegisteredTool(msgspec.Struct, frozen=True):
     """A definition with what runs it. ``handler`` None: the tool runs elsewhere, its result is handed in."""
 
     definition: ToolDefinition

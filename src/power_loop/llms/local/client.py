@@ -25,6 +25,7 @@ from power_loop.llms.local.engine import Chunk, Engine, Job, Settings, Stopped, 
 from power_loop.llms.local.fetch import Progress
 from power_loop.llms.local.plan import Prompt, plan
 from power_loop.llms.local.weights import MODEL_NAME, ProgressBar, ensure_weights
+from power_loop.llms.provider import DEFAULT_MODEL, LLMProviderConfig
 from power_loop.ports.llm import (
     FinishReason,
     LLMRequest,
@@ -262,3 +263,12 @@ def _failure(error: Chunk) -> LLMError:
 
 
 __all__ = ["DEFAULT_CONTEXT_WINDOW", "LocalLLM"]
+
+
+def from_config(cfg: LLMProviderConfig) -> LocalLLM:
+    """Make the service; the model ``default`` is the one that is fetched."""
+    return LocalLLM(
+        model_path=None if cfg.model == DEFAULT_MODEL else cfg.model,
+        max_tokens=cfg.max_tokens,
+        temperature=cfg.temperature or 0.0,
+    )

@@ -1,8 +1,8 @@
 """The statements of the SQLite store, by name. The schema and its migrations are files in ``stores/sql``."""
 
-from importlib.resources import files
+from pathlib import Path
 
-SCHEMA_FOLDER = files("power_loop.stores").joinpath("sql")
+SCHEMA_FOLDER = Path(__file__).parents[1] / "sql"
 MIGRATIONS = ((1, "journal"), (2, "views"))
 APPLICATION_ID = 0x504C4F50
 """Marks the file as ours (``PLOP``), for this store and for tools such as ``file``."""
@@ -10,12 +10,12 @@ APPLICATION_ID = 0x504C4F50
 
 def schema() -> str:
     """Return the script that makes the whole schema."""
-    return SCHEMA_FOLDER.joinpath("schema.sql").read_text(encoding="utf-8")
+    return (SCHEMA_FOLDER / "schema.sql").read_text(encoding="utf-8")
 
 
 def migration(version: int, name: str) -> str:
     """Return the script of one migration."""
-    return SCHEMA_FOLDER.joinpath(f"migration_{version:04}_{name}.sql").read_text(encoding="utf-8")
+    return (SCHEMA_FOLDER / f"migration_{version:04}_{name}.sql").read_text(encoding="utf-8")
 
 
 FIND = """
