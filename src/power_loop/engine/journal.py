@@ -72,7 +72,8 @@ class Journal:
         self._release = False
         self._refused: list[Fact] = []
         self._consumes: list[int] = []
-        self._writing: asyncio.Future[None] | None = None
+        self._writing = False
+        self._over: asyncio.Future[None] | None = None
         self._broken: StoreError | None = None
         self._time = 0
 
@@ -196,16 +197,21 @@ class Journal:
         while self._done < wanted:
             if self._broken is not None:
                 raise self._broken
-            if self._writing is None:
-                await self._write()
+            if self._writing:
+                await settled(self._turn())
             else:
-                await settled(self._writing)
+                await self._write()
         if self._plans != plans:
             raise Redirected
 
+    def _turn(self) -> asyncio.Future[None]:
+        """Return what the write under way sets when it is over."""
+        if self._over is None:
+            self._over = asyncio.get_running_loop().create_future()
+        return self._over
+
     async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._writing = loop.create_future()
+        self._writing = True
         try:
             if self.crowd > 1:
                 await asyncio.sleep(0)  # others that are ready stage what they have
@@ -214,8 +220,10 @@ class Journal:
             self._broken = error
             raise
         finally:
-            self._writing.set_result(None)
-            self._writing = None
+            self._writing = False
+            over, self._over = self._over, None
+            if over is not None:
+                over.set_result(None)
 
     async def _write_staged(self) -> None:
         entries, self._staged = tuple(self._staged), []

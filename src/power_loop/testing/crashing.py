@@ -9,7 +9,16 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from power_loop.facts.clock import Instant
 from power_loop.facts.entries import Entry
-from power_loop.ports.store import Append, CommandKind, InboxRow, NewSession, Renewal, SessionRecord, SessionStore
+from power_loop.ports.store import (
+    Append,
+    CommandKind,
+    InboxRow,
+    Lease,
+    NewSession,
+    Renewal,
+    SessionRecord,
+    SessionStore,
+)
 
 Moment: TypeAlias = Literal["before", "after"]
 Operation: TypeAlias = Literal["create", "append", "release", "enqueue", "delete"]
@@ -133,6 +142,10 @@ class CrashingStore:
     async def renew(self, session_id: str, epoch: int, until: Instant) -> Renewal:
         """Extend the lease."""
         return await self._store.renew(session_id, epoch, until)
+
+    def is_live(self, lease: Lease, now: Instant) -> bool:
+        """Ask the store."""
+        return self._store.is_live(lease, now)
 
     async def get(self, session_id: str) -> SessionRecord:
         """Return a session's row."""
