@@ -36,7 +36,7 @@ Block: TypeAlias = Text | Reasoning
 Content: TypeAlias = str | tuple[Block, ...]
 
 
-class ToolCall(msgspec.Struct, frozen=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """A call that the model asks for. ``id`` is the id on the provider's wire."""
 
     id: str

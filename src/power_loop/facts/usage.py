@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 
 
-class LLMTokenUsage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class LLMTokenUsage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """Tokens of one model call, or a sum of calls.
 
     ``input_tokens`` counts the whole prompt, cached parts included; ``output_tokens`` includes reasoning.
