@@ -112,7 +112,6 @@ class State:
         self.wire_ids: set[str] = set()
         self.offered: frozenset[str] = frozenset()
         self.definition = ""
-        self.definition_seq = 0
         self.run = 0
         self.run_open = False
         self.started_entry: Entry | None = None
@@ -191,7 +190,6 @@ class State:
     def _definition_changed(self, entry: Entry) -> None:
         fact = _of(entry, DefinitionChanged)
         self.definition = fact.digest
-        self.definition_seq = entry.seq
         self.offered = frozenset(tool["function"]["name"] for tool in fact.tools)
 
     def _model_called(self, _entry: Entry) -> None:

@@ -59,6 +59,7 @@ class Journal:
         self.claimed = False
         self.commits = 0
         self.crowd = 0
+        self.cut_off = False
         self._services = services
         self._store = services.store
         self._plan = plan
@@ -117,6 +118,7 @@ class Journal:
                 if not facts and self.claimed:
                     await self.release()
         self._durable = (self.state.head_seq, self.state.head_digest)
+        self.cut_off = self.state.run_open
         if self.state.open_calls:
             calls = {call.id: call.recorded for call in self.state.calls.values()}
             for listener in self._services.listeners:

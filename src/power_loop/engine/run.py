@@ -60,7 +60,7 @@ class Run:
     async def replay(self) -> State:
         """Load the session, stage what the verb plans, and see to what a dead driver left running."""
         await self.journal.open()
-        if self.state.pending():
+        if self.journal.cut_off:
             await reap_leftovers(self.session_id, self.journal.run, store=self.services.store.identity)
         self._timers["renew"] = self._loop.call_later(LEASE_RENEWAL, self._renew_soon)
         return self.state
@@ -102,10 +102,6 @@ class Run:
         if self._reason is None:
             self._reason = reason
         self.interrupt.fire()
-
-    def poke(self) -> None:
-        """Look at the inbox soon; from any thread."""
-        self._loop.call_soon_threadsafe(self._renew_soon)
 
     def cancel_requested(self) -> bool:
         """Tell whether somebody of this process asked for a stop that no entry records yet."""
