@@ -78,7 +78,6 @@ class State:
         "deaths",
         "deferred",
         "definition",
-        "definition_seq",
         "ended_entry",
         "failure",
         "head_digest",

@@ -1,4 +1,4 @@
-"""The step that ends a run: open calls get their answers, the lease is freed, in one commit."""
+"""The step that ends a run: its processes are gone, open calls get their answers, the lease is freed in one commit."""
 
 from power_loop.decisions.endings import ending, last_answers
 from power_loop.engine.run import Run
@@ -7,6 +7,9 @@ from power_loop.facts.entries import ErrorRecord, RunStatus
 
 async def end_run(run: Run, status: RunStatus, *, reason: str = "", error: ErrorRecord | None = None) -> None:
     """End the run. Raises Redirected where an input arrived meanwhile, which then keeps it going."""
+    if run.has_processes:
+        await run.flush()
+        await run.end_processes()
     for answer in last_answers(run.state, status, reason):
         run.stage(answer)
     await run.commit(ending(run.state, status, reason=reason, error=error))

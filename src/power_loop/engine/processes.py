@@ -292,6 +292,11 @@ class ProcessScope:
             self._forget_ended()
         return call.result(timed_out=not in_time)
 
+    @property
+    def used(self) -> bool:
+        """Whether a process was ever started here."""
+        return self._used
+
     async def close(self) -> None:
         """End every process of this run that still lives, and start no more."""
         self._closed = True

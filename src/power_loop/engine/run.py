@@ -154,6 +154,11 @@ class Run:
             self._processes = ProcessScope(self.session_id, self.journal.run, store.owner, store=store.identity)
         return self._processes
 
+    @property
+    def has_processes(self) -> bool:
+        """Whether tools have started processes in this run."""
+        return self._processes is not None and self._processes.used
+
     def call_time_left(self) -> float | None:
         """Return the seconds that the retry policy leaves for the reply that is due; None for no bound."""
         total = self.services.retry.total_timeout
@@ -187,5 +192,10 @@ class Run:
             await asyncio.wait((self._renewing,))
         for timer in self._timers.values():
             timer.cancel()
+        await self.end_processes()
+
+    async def end_processes(self) -> None:
+        """End what this run's tools started; a run whose end is durable is never looked at again."""
         if self._processes is not None:
             await self._processes.close()
+            self._processes = None

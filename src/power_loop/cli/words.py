@@ -1,0 +1,195 @@
+"""The journal in words, and figures as people read them. Pure: entries in, short safe text out."""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from power_loop.cli.safe import safe_line
+from power_loop.facts import jsontext
+from power_loop.facts.entries import (
+    Cancelled,
+    DefinitionChanged,
+    Entry,
+    InputReceived,
+    ModelCalled,
+    ModelFailed,
+    ModelReplied,
+    Note,
+    RecordedCall,
+    ReplyEdited,
+    ResultEdited,
+    RoundSkipped,
+    RunEnded,
+    RunStarted,
+    SessionOpened,
+    ToolFinished,
+    ToolStarted,
+    ViewEdited,
+)
+from power_loop.facts.errors import PowerLoopError
+from power_loop.facts.messages import Content, text_of
+from power_loop.facts.usage import LLMTokenUsage
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_WORDS = 120
+"""Characters of a text that a line of a table quotes."""
+
+
+def age(since_ms: int, now: float | None = None) -> str:
+    """Return how long ago a wall time in milliseconds was, such as ``5 min``."""
+    seconds = max(0, int((time.time() if now is None else now) - since_ms / 1000))
+    if seconds < _MINUTE:
+        return f"{seconds} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE} min"
+    if seconds < 2 * _DAY:
+        return f"{seconds // _HOUR} h"
+    return f"{seconds // _DAY} days"
+
+
+def clock(wall_ms: int) -> str:
+    """Return the local time of day, to the millisecond."""
+    return datetime.fromtimestamp(wall_ms / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def day(wall_ms: int) -> str:
+    """Return local date and time, to the second."""
+    return datetime.fromtimestamp(wall_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def tokens(usage: LLMTokenUsage) -> str:
+    """Return token figures."""
+    return f"{usage.input_tokens:,} in + {usage.output_tokens:,} out tokens"
+
+
+def money(cost: Decimal | None) -> str:
+    """Return a cost in USD, or that no price is known."""
+    return "cost unknown" if cost is None else f"${cost.normalize():f}"
+
+
+def rounds(count: int) -> str:
+    """Return a number of rounds."""
+    return f"{count} round" if count == 1 else f"{count} rounds"
+
+
+def call_text(name: str, arguments: Mapping[str, Any], limit: int = _WORDS) -> str:
+    """Return a tool call as one would write it."""
+    given = ", ".join(f"{key}={jsontext.encode(value)}" for key, value in arguments.items())
+    return safe_line(f"{name}({given})", limit)
+
+
+def quoted(text: str, limit: int = _WORDS) -> str:
+    """Return the beginning of a text in quotation marks."""
+    return f'"{safe_line(text, limit)}"'
+
+
+def describe(entry: Entry) -> str:
+    """Return what an entry says; one that this release cannot read is said to be so."""
+    try:
+        fact = entry.fact
+    except PowerLoopError as error:
+        return safe_line(str(error))
+    tell = _TELLERS.get(type(fact))
+    return tell(fact) if tell is not None else safe_line(entry.body, _WORDS)
+
+
+def _content(content: Content) -> str:
+    return quoted(text_of(content))
+
+
+def _opened(fact: SessionOpened) -> str:
+    return f"metadata {safe_line(jsontext.encode(fact.metadata))}" if fact.metadata else "empty"
+
+
+def _input(fact: InputReceived) -> str:
+    return f"{fact.role}: {_content(fact.content)}"
+
+
+def _started(fact: RunStarted) -> str:
+    who = fact.owner.split("_")
+    driver = f"process {safe_line(who[1])}" if len(who) > 1 else safe_line(fact.owner) or "unknown"
+    return f"{driver}, at most {rounds(fact.limits.max_rounds)}{', forced' if fact.force else ''}"
+
+
+def _definition(fact: DefinitionChanged) -> str:
+    names = ", ".join(str(tool.get("function", {}).get("name", "?")) for tool in fact.tools) or "none"
+    system = f"; system text {quoted(fact.system, 60)}" if fact.system else ""
+    return f"tools: {safe_line(names)}{system}"
+
+
+def _called(fact: ModelCalled) -> str:
+    return f"attempt {fact.attempt}" + (", the last word at the round limit" if fact.wrap_up else "")
+
+
+def _model_failed(fact: ModelFailed) -> str:
+    then = f"; again in {fact.delay:.1f} s" if fact.retry else ""
+    return f"attempt {fact.attempt}: {fact.code}: {safe_line(fact.message, _WORDS)}{then}"
+
+
+def _calls(calls: tuple[RecordedCall, ...]) -> list[str]:
+    return [f"asks for {call_text(call.name, call.arguments)}" for call in calls]
+
+
+def _replied(fact: ModelReplied) -> str:
+    said = [_content(fact.content)] if text_of(fact.content) else []
+    return "; ".join([*said, *_calls(fact.calls), f"{fact.usage.input_tokens:,} + {fact.usage.output_tokens:,} tokens"])
+
+
+def _reply_edited(fact: ReplyEdited) -> str:
+    return "; ".join([f"a hook changed entry {fact.target}: {_content(fact.content)}", *_calls(fact.calls)])
+
+
+def _tool_started(fact: ToolStarted) -> str:
+    return f"{safe_line(fact.name)}, attempt {fact.attempt}, {safe_line(fact.call)}, {fact.effect}"
+
+
+def _tool_finished(fact: ToolFinished) -> str:
+    took = f" in {fact.duration_ms / 1000:.1f} s" if fact.duration_ms else ""
+    return f"{safe_line(fact.name)}, {safe_line(fact.call)}, {fact.outcome}{took}: {quoted(fact.content)}"
+
+
+def _result_edited(fact: ResultEdited) -> str:
+    return f"a hook changed the result of {safe_line(fact.call)}: {quoted(fact.content)}"
+
+
+def _note(fact: Note) -> str:
+    return f"{safe_line(fact.topic)}: {quoted(fact.text)}"
+
+
+def _skipped(fact: RoundSkipped) -> str:
+    return safe_line(fact.reason) or "by a hook"
+
+
+def _view(fact: ViewEdited) -> str:
+    return f"a hook replaced messages {fact.start} to {fact.stop} by {len(fact.messages)}"
+
+
+def _cancelled(fact: Cancelled) -> str:
+    return f"run {fact.target}: {safe_line(fact.reason)}"
+
+
+def _ended(fact: RunEnded) -> str:
+    error = f": {fact.error.code}: {safe_line(fact.error.message, _WORDS)}" if fact.error else ""
+    return f"{fact.status} after {rounds(fact.rounds)}{error}"
+
+
+_TELLERS: Mapping[type | None, Callable[[Any], str]] = {
+    SessionOpened: _opened,
+    InputReceived: _input,
+    RunStarted: _started,
+    DefinitionChanged: _definition,
+    ModelCalled: _called,
+    ModelFailed: _model_failed,
+    ModelReplied: _replied,
+    ReplyEdited: _reply_edited,
+    ToolStarted: _tool_started,
+    ToolFinished: _tool_finished,
+    ResultEdited: _result_edited,
+    Note: _note,
+    RoundSkipped: _skipped,
+    ViewEdited: _view,
+    Cancelled: _cancelled,
+    RunEnded: _ended,
+}
