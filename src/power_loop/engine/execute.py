@@ -41,7 +41,7 @@ async def _leave(run: Run, status: RunStatus, error: ErrorRecord | None) -> None
     """Record how the run was left. A store that cannot be written leaves a session that was merely cut off."""
     if not run.journal.claimed:
         return
-    if not run.journal.opened or not run.state.run_open:
+    if not run.journal.writable or not run.state.run_open:
         await _let_go(run)
         return
     try:

@@ -75,7 +75,7 @@ class Journal:
         self._consumes: list[int] = []
         self._writing = False
         self._over: asyncio.Future[None] | None = None
-        self._broken: StoreError | None = None
+        self._broken: Exception | None = None
         self._time = 0
 
     @property
@@ -85,9 +85,9 @@ class Journal:
         return self._state
 
     @property
-    def opened(self) -> bool:
-        """Whether there is a state to speak of."""
-        return self._state is not None
+    def writable(self) -> bool:
+        """Whether there is a state to go on from: not before the journal is open, nor after a failed write."""
+        return self._state is not None and self._broken is None
 
     @property
     def run(self) -> int:
@@ -144,6 +144,9 @@ class Journal:
         while not self.claimed and record.lease is not None and record.lease.owner != self._store.owner:
             await self._take_over(record)
             record, entries = await self._store.load(self.session_id)
+        self._adopt(record, entries)
+
+    def _adopt(self, record: SessionRecord, entries: Sequence[Entry]) -> None:
         if self.claimed and record.epoch != self._epoch:
             raise LeaseLost(f"Session {self.session_id!r} was taken over by another driver.", path=self._store.path)
         self._epoch = record.epoch
@@ -218,7 +221,7 @@ class Journal:
             if self.crowd > 1:
                 await asyncio.sleep(0)  # others that are ready stage what they have
             await self._write_staged()
-        except StoreError as error:
+        except Exception as error:
             self._broken = error
             raise
         finally:
@@ -289,23 +292,25 @@ class Journal:
         self._staged = []
         self._plans += 1
         await self._reload()
+        self.cut_off = self.state.run_open
         for fact in self._plan(self.state):
             self.stage(fact)
         self.commits += 1
 
     async def _yield_to_inbox(self, entries: tuple[Entry, ...], refused: frozenset[str]) -> None:
+        """Write again without what was refused, followed by the commands. What is staged meanwhile goes along."""
+        rows = await self._store.inbox(self.session_id)
+        record, journal = await self._store.load(self.session_id)
         facts = [entry.decoded for entry in (*entries, *self._staged) if entry.decoded is not None]
-        keep = [fact for fact in facts if fact.kind not in refused]
         self._refused.extend(fact for fact in facts if fact.kind in refused)
         self._done = self._count
-        self._staged, self._release = [], False
-        rows = await self._store.inbox(self.session_id)
-        await self._reload()
-        for fact in keep:
-            self.stage(fact)
+        self._staged = []
+        self._adopt(record, journal)
+        for fact in facts:
+            if fact.kind not in refused:
+                self.stage(fact)
         self.take(rows)
-        entries, self._staged = tuple(self._staged), []
-        await self._append(entries)
+        await self._write_staged()
 
     def take(self, rows: Sequence[InboxRow]) -> None:
         """Stage commands as entries; the commit that writes them consumes their rows."""

@@ -36,6 +36,7 @@ def _mark(run: Run) -> tuple[int, int]:
 
 
 async def _take(step: Step, run: Run) -> None:
+    await run.end_leftovers()
     if run.fresh:
         run.fresh = False
         before = _mark(run)

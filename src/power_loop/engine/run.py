@@ -58,12 +58,16 @@ class Run:
         return self.journal.state
 
     async def replay(self) -> State:
-        """Load the session, stage what the verb plans, and see to what a dead driver left running."""
+        """Load the session and stage what the verb plans."""
         await self.journal.open()
-        if self.journal.cut_off:
-            await reap_leftovers(self.session_id, self.journal.run, store=self.services.store.identity)
         self._timers["renew"] = self._loop.call_later(LEASE_RENEWAL, self._renew_soon)
         return self.state
+
+    async def end_leftovers(self) -> None:
+        """End what a driver that died in the middle of a run left running; before this one's first step."""
+        if self.journal.cut_off:
+            self.journal.cut_off = False
+            await reap_leftovers(self.session_id, self.journal.run, store=self.services.store.identity)
 
     def stage(self, fact: Fact) -> None:
         """Apply a fact tentatively; the next commit writes it."""

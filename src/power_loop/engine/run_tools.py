@@ -71,9 +71,9 @@ class _Batch:
         finally:
             self._run.journal.crowd = 0
             await _end(tasks, runs)
-        for task in tasks:
-            if task.done() and not task.cancelled():
-                task.result()
+        errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]
+        for error in filter(None, errors):
+            raise error
 
 
 async def _end(tasks: Sequence["asyncio.Task[None]"], runs: Sequence[ToolRun]) -> None:

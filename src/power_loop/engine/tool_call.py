@@ -38,12 +38,16 @@ class ToolRun:
 
     def __init__(self, call: Call, run: Run, slots: asyncio.Semaphore, outlook: Outlook) -> None:
         self.closed = False
-        self._call = call
+        self._id = call.id
         self._run = run
         self._slots = slots
         self._outlook = outlook
         self._stopped = False
         self._began = 0.0
+
+    @property
+    def _call(self) -> Call:
+        return self._run.state.calls[self._id]
 
     async def settle(self) -> None:
         """Give the call its result. What hooks say of it is known before the next call may take its slot."""
