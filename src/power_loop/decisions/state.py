@@ -87,6 +87,7 @@ class State:
         "offered",
         "open_calls",
         "reply_fresh",
+        "reply_length",
         "reply_needed",
         "reply_position",
         "reply_seq",
@@ -124,7 +125,8 @@ class State:
         self.wrap_up = False
         self.reply_needed = False
         self.reply_fresh = False
-        self.reply_position = -1
+        self.reply_position = 0
+        self.reply_length = 0
         self.reply_seq = 0
         self.reply_text = ""
         self.usage = LLMTokenUsage()
@@ -193,6 +195,7 @@ class State:
 
     def _model_called(self, _entry: Entry) -> None:
         self.in_flight = True
+        self.reply_fresh = False
         self.attempts += 1
         self.failure = None
 
@@ -217,9 +220,15 @@ class State:
         self._take_reply(fact, fact.calls)
 
     def _reply_edited(self, entry: Entry) -> None:
+        """Replace the reply where it stands; what came behind it stays behind it and behind the results it wants."""
         fact = _of(entry, ReplyEdited)
+        behind = self.messages[self.reply_position + self.reply_length :]
         del self.messages[self.reply_position :]
         self._take_reply(fact, fact.calls)
+        behind += self.deferred
+        self.deferred = behind if self.open_calls else []
+        if not self.open_calls:
+            self.messages += behind
 
     def _take_reply(self, fact: ModelReplied | ReplyEdited, recorded: tuple[RecordedCall, ...]) -> None:
         """Put the reply where it belongs. One without any content leaves no message: providers refuse those."""
@@ -230,7 +239,8 @@ class State:
             self.calls[identity] = Call(identity, item, item.name in self.offered)
             self.wire_ids.add(item.id)
         self.open_calls = len(recorded)
-        if fact.content or recorded:
+        self.reply_length = int(bool(fact.content or recorded))
+        if self.reply_length:
             calls = tuple(call.to_tool_call() for call in self.calls.values())
             self.messages.append(AgentMessage(MessageRole.ASSISTANT, fact.content, calls))
 
@@ -288,6 +298,10 @@ class State:
     def _view_edited(self, entry: Entry) -> None:
         fact = _of(entry, ViewEdited)
         self.messages[fact.start : fact.stop] = fact.messages
+        if self.reply_position >= fact.stop:
+            self.reply_position += len(fact.messages) - (fact.stop - fact.start)
+        elif self.reply_position >= fact.start:
+            self.reply_fresh = False
         for call in self.calls.values():
             call.position = -1
 

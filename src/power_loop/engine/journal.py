@@ -135,7 +135,9 @@ class Journal:
     async def commit_and_release(self) -> None:
         """Make what is staged durable and free the lease in the same transaction."""
         self._release = True
-        await self.flush()
+        while self._staged:
+            with contextlib.suppress(Redirected):  # planned again on what another driver wrote
+                await self.flush()
         if self._release:
             await self.release()
 
@@ -186,6 +188,8 @@ class Journal:
 
     async def commit(self, *facts: Fact) -> None:
         """Make these and all staged facts durable, then tell. Raises Redirected when one of these was refused."""
+        if self.state.cancel is not None and any(fact.kind in STARTS for fact in facts):
+            raise Redirected
         for fact in facts:
             self.stage(fact)
         await self.flush()

@@ -171,8 +171,9 @@ class StatefulAgentLoop:
         run = SEATS.running(self.store, session_id)
         if run is None:
             return False
-        now = self._clock.now().wall_ms
-        await self.store.enqueue(session_id, "cancel", reason, run=run.journal.run, now=now)
+        if run.journal.claimed:  # before, nothing is durable yet that a durable wish could speak of
+            now = self._clock.now().wall_ms
+            await self.store.enqueue(session_id, "cancel", reason, run=run.journal.run, now=now)
         run.cancel(reason)
         return True
 

@@ -9,6 +9,7 @@ from power_loop.decisions.state import State
 from power_loop.face.config import RoundUsage, SessionInfo, StatefulResult, UsageReport
 from power_loop.facts.clock import SYSTEM_CLOCK, Instant
 from power_loop.facts.entries import Entry, ModelReplied, RunEnded
+from power_loop.facts.errors import JournalTooNew
 from power_loop.ports.store import SessionRecord, SessionStore
 
 _WAITS = {
@@ -18,6 +19,7 @@ _WAITS = {
     "degraded": "resume: the model could not be had",
     "error": "resume or a new input: the last run ended with an error",
     "crash_loop": "resume(force=True) or a new input: model calls kept dying",
+    "too_new": "a newer release of power-loop: this one can only read it",
     "hit_round_limit": "resume with a higher max_rounds, or a new input",
 }
 
@@ -66,6 +68,15 @@ def usage_of(state: State, entries: Sequence[Entry]) -> UsageReport:
     return UsageReport(state.usage, state.cost, rounds)
 
 
+def _status_of(last: Entry) -> str:
+    """Return what the newest start, end or input says of a session that nobody drives."""
+    try:
+        fact = last.fact
+    except JournalTooNew:
+        return "too_new"
+    return fact.status if isinstance(fact, RunEnded) else "cut_off"
+
+
 async def info_of(store: SessionStore, record: SessionRecord, now: Instant | None = None) -> SessionInfo:
     """Return a session's line in a list."""
     lease = record.lease
@@ -76,10 +87,8 @@ async def info_of(store: SessionStore, record: SessionRecord, now: Instant | Non
         status = "running"
     elif last is None:
         status = "empty"
-    elif isinstance(fact := last.fact, RunEnded):
-        status = fact.status
     else:
-        status = "cut_off"
+        status = _status_of(last)
     return SessionInfo(
         record.id,
         status,

@@ -76,8 +76,9 @@ class _Queue:
         self.ready.set()
 
     def on_event(self, event: AgentEvent) -> None:
+        if not self.events:
+            self.ready.set()
         self.events.append(event)
-        self.ready.set()
 
     def _narrator(self, session_id: str) -> Narrator:
         narrator = self._narrators.get(session_id)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -64,6 +66,10 @@ def _finite(text: str) -> float:
     return number
 
 
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_LONG_NUMBER = re.compile(r"\d{18}")
+
+
 def parse_object(text: str) -> dict[str, Any]:
     """Parse model-made tool arguments strictly.
 
@@ -72,8 +78,11 @@ def parse_object(text: str) -> dict[str, Any]:
     """
     if not text.strip():
         return {}
+    if not _LONG_NUMBER.search(text):
+        with suppress(msgspec.MsgspecError):  # what the quick decoder takes, the quick encoder can write
+            return msgspec.json.decode(text, type=dict[str, Any])
     try:
-        value = _object(json.loads(text, parse_constant=_refuse_constant, parse_float=_finite))
+        value = _object(_STRICT.decode(text))
         encode(clean_value(value)[0])
     except (ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"the arguments are not valid JSON: {error}") from error

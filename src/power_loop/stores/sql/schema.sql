@@ -32,8 +32,6 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_by_parent ON sessions (parent_id) WHERE parent_id IS NOT NULL;
 
-CREATE INDEX sessions_by_driver ON sessions (lease_owner) WHERE lease_owner IS NOT NULL;
-
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,

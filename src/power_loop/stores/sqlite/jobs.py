@@ -61,32 +61,43 @@ class AppendJob(Job[None]):
     def apply(self, db: Connection) -> None:
         """Write the entries if everything that the port names allows it."""
         append = self.append
-        key = self._move_head(db)
+        key = self._at_once(db)
         if key is None:
             row = find(db, append.session_id)
             if append.claim is not None and not rules.may_claim(row.lease, append.claim, self._dead):
                 raise rules.busy(append.session_id, row.lease)
-            self._move_head_and_lease(db, row)
-            key = row.key
-            if len(self._keys) > _KEYS_KEPT:
-                self._keys.clear()
-            self._keys[append.session_id] = key
-        self._consume(db, key)
-        self._check_inbox(db, key)
+            self._move_head(db, row)
+            key = self._remember(row.key)
+            self._consume(db, key)
+            self._check_inbox(db, key)
         _insert(db, key, append.entries)
 
-    def _move_head(self, db: Connection) -> int | None:
-        """Move the head in the middle of a run; None where that is not what is asked, or is refused."""
+    def _at_once(self, db: Connection) -> int | None:
+        """Move the head in one statement; None where the case is not a usual one, or is refused."""
         append = self.append
         key = self._keys.get(append.session_id)
-        if key is None or append.claim is not None or append.release or not append.entries:
+        if key is None or append.consumes or not append.entries:
             return None
-        last = append.entries[-1]
+        last, claim = append.entries[-1], append.claim
+        head = (last.seq, last.digest, last.time)
         held = (key, append.session_id, append.epoch, append.expected_head, append.expected_digest)
-        moved = db.execute(sql.MOVE_HEAD, (last.seq, last.digest, last.time, *held))
+        if claim is None:
+            moved = db.execute(sql.END_AT_HEAD if append.release else sql.MOVE_HEAD, (*head, *held))
+        elif append.release:
+            return None
+        else:
+            until = claim.until
+            lease = (claim.owner, until.wall_ms, until.boot_id, until.boot_ms)
+            moved = db.execute(sql.CLAIM_AT_HEAD, (*head, *lease, *held))
         return key if moved.rowcount == 1 else None
 
-    def _move_head_and_lease(self, db: Connection, row: Row) -> None:
+    def _remember(self, key: int) -> int:
+        if len(self._keys) > _KEYS_KEPT:
+            self._keys.clear()
+        self._keys[self.append.session_id] = key
+        return key
+
+    def _move_head(self, db: Connection, row: Row) -> None:
         append = self.append
         last = append.entries[-1] if append.entries else None
         lease = rules.lease_after(row.lease, append)

@@ -25,11 +25,26 @@ FROM sessions WHERE id = ?
 
 FIND_KEY = "SELECT key FROM sessions WHERE id = ?"
 
-# The fence: a driver moves the head only where the epoch and the head are still the ones it holds. The statement for
-# a driver in the middle of its run leaves the lease's columns, and so their index, alone.
+# The fence: a driver moves the head only where the epoch and the head are still the ones it holds. The first three
+# statements do all of it at once for the usual case, where no command waits; the last one is for every case.
 MOVE_HEAD = """
 UPDATE sessions SET head_seq = ?, head_digest = ?, updated_at = ?
 WHERE key = ? AND id = ? AND epoch = ? AND head_seq = ? AND head_digest = ? AND lease_owner IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM inbox WHERE session = key)
+"""
+END_AT_HEAD = """
+UPDATE sessions SET
+    head_seq = ?, head_digest = ?, updated_at = ?,
+    lease_owner = NULL, lease_wall_ms = NULL, lease_boot_id = NULL, lease_boot_ms = NULL
+WHERE key = ? AND id = ? AND epoch = ? AND head_seq = ? AND head_digest = ? AND lease_owner IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM inbox WHERE session = key)
+"""
+CLAIM_AT_HEAD = """
+UPDATE sessions SET
+    head_seq = ?, head_digest = ?, updated_at = ?, epoch = epoch + 1,
+    lease_owner = ?, lease_wall_ms = ?, lease_boot_id = ?, lease_boot_ms = ?
+WHERE key = ? AND id = ? AND epoch = ? AND head_seq = ? AND head_digest = ? AND lease_owner IS NULL
+    AND NOT EXISTS (SELECT 1 FROM inbox WHERE session = key)
 """
 MOVE_HEAD_AND_LEASE = """
 UPDATE sessions SET

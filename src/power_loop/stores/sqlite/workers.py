@@ -134,8 +134,18 @@ class Writer(Worker[Job[Any]]):
         self._pages += sum(job.pages for job in batch)
 
     def _apply_all(self, db: Connection, batch: list[Job[Any]]) -> bool:
-        """Apply each job in a savepoint of its own; tell whether anything is to be kept."""
+        """Apply each job; tell whether anything is to be kept.
+
+        Most groups have no refusal, so the first try does without savepoints; the second gives each job its own.
+        """
         alone = len(batch) == 1
+        if not alone:
+            with suppress(PowerLoopError):
+                for job in batch:
+                    job.ticket.result = job.apply(db)
+                return True
+            db.execute("ROLLBACK")
+            db.execute("BEGIN IMMEDIATE")
         for job in batch:
             try:
                 if alone:

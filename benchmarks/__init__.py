@@ -1,0 +1,1 @@
+"""What power-loop costs, measured beside the same work without a kernel. Run with ``python -m benchmarks``."""
