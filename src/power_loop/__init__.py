@@ -107,8 +107,7 @@ from power_loop.ports.llm import (
     ToolCallDelta,
 )
 from power_loop.ports.registry import ToolRegistry, build_registry, filtered_registry, validate_tool_args
-from power_loop.ports.store import Lifecycle as SubagentLifecycle
-from power_loop.ports.store import SessionStore
+from power_loop.ports.store import SessionStore, SubagentLifecycle
 from power_loop.ports.tool_decorator import tool
 from power_loop.ports.tools import (
     ProcessResult,

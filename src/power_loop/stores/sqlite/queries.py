@@ -10,7 +10,7 @@ from power_loop.facts import jsontext
 from power_loop.facts.clock import Instant
 from power_loop.facts.entries import Entry
 from power_loop.facts.errors import SessionNotFoundError
-from power_loop.ports.store import InboxRow, Lease, SessionRecord
+from power_loop.ports.store import InboxRow, Lease, SessionRecord, SubagentLifecycle
 from power_loop.stores.sqlite import sql
 from power_loop.stores.sqlite.connection import Connection
 
@@ -71,7 +71,7 @@ def to_record(row: Sequence[Any]) -> SessionRecord:
         lease=_lease(*row[_LEASE : _LEASE + 4]),
         parent_id=parent_id,
         kind=kind,
-        lifecycle=lifecycle,
+        lifecycle=SubagentLifecycle(lifecycle),
         depth=depth,
         config=msgspec.json.decode(config),
         metadata=msgspec.json.decode(metadata),

@@ -4,7 +4,7 @@ import pytest
 
 from power_loop.facts.entries import base_digest, seal_all
 from power_loop.facts.errors import InvalidInputError, SessionBusy, SessionExistsError, SessionNotFoundError
-from power_loop.ports.store import SessionStore
+from power_loop.ports.store import SessionStore, SubagentLifecycle
 from power_loop.testing.conformance.base import CALLED, NOTE, NOW, OTHER, TTL, Hand, Suite, new
 
 
@@ -50,7 +50,9 @@ class Sessions(Suite):
 
     async def test_a_child_knows_parent_kind_lifecycle_and_depth(self, store: SessionStore) -> None:
         await store.create(new("p"))
-        child = await store.create(new("c", parent_id="p", kind="subagent", lifecycle="linked", depth=1))
+        child = await store.create(
+            new("c", parent_id="p", kind="subagent", lifecycle=SubagentLifecycle.LINKED, depth=1)
+        )
         assert (child.parent_id, child.kind, child.lifecycle, child.depth) == ("p", "subagent", "linked", 1)
 
     async def test_config_and_metadata_come_back_as_json(self, store: SessionStore) -> None:
@@ -150,16 +152,16 @@ class Deletion(Suite):
 
     async def test_delete_cascades_to_children_of_children(self, store: SessionStore) -> None:
         await store.create(new("p"))
-        await store.create(new("c", parent_id="p", lifecycle="linked"))
-        await store.create(new("g", parent_id="c", lifecycle="ephemeral"))
+        await store.create(new("c", parent_id="p", lifecycle=SubagentLifecycle.LINKED))
+        await store.create(new("g", parent_id="c", lifecycle=SubagentLifecycle.EPHEMERAL))
         await store.create(new("bystander"))
         assert await store.delete("p", now=NOW) == 3
         assert [record.id for record in await store.list()] == ["bystander"]
 
     async def test_a_detached_child_becomes_a_root_and_keeps_its_own(self, store: SessionStore) -> None:
         await store.create(new("p"))
-        await store.create(new("c", parent_id="p", kind="subagent", lifecycle="detached"))
-        await store.create(new("g", parent_id="c", kind="subagent", lifecycle="linked"))
+        await store.create(new("c", parent_id="p", kind="subagent", lifecycle=SubagentLifecycle.DETACHED))
+        await store.create(new("g", parent_id="c", kind="subagent", lifecycle=SubagentLifecycle.LINKED))
         assert await store.delete("p", now=NOW) == 1
         child = await store.get("c")
         assert (child.parent_id, child.kind) == (None, "root")
@@ -188,7 +190,7 @@ class Deletion(Suite):
 
     async def test_a_driven_detached_child_does_not_protect_its_parent(self, store: SessionStore) -> None:
         await store.create(new("p"))
-        child = Hand(store, await store.create(new("c", parent_id="p", lifecycle="detached")))
+        child = Hand(store, await store.create(new("c", parent_id="p", lifecycle=SubagentLifecycle.DETACHED)))
         await child.claim()
         assert await store.delete("p", now=NOW) == 1
         await child.commit(NOTE)
