@@ -342,13 +342,14 @@ def replay(entries: Iterable[Entry], *, base_seq: int, base_digest: bytes) -> St
     release wrote.
     """
     state = State(base_seq, base_digest)
+    apply, seq, digest = state.apply, base_seq, base_digest
     for entry in entries:
-        if entry.seq != state.head_seq + 1 or entry.digest != chain(
-            state.head_digest, entry.seq, entry.kind, entry.version, entry.run, entry.round, entry.time, entry.body
-        ):
-            raise StoreCorrupt(f"Entry {state.head_seq + 1} is missing or does not match its digest.", seq=entry.seq)
+        seq += 1
+        digest = chain(digest, seq, entry.kind, entry.version, entry.run, entry.round, entry.time, entry.body)
+        if entry.seq != seq or entry.digest != digest:
+            raise StoreCorrupt(f"Entry {seq} is missing or does not match its digest.", seq=entry.seq)
         try:
-            state.apply(entry)
+            apply(entry)
         except (KeyError, IndexError) as error:
             raise StoreCorrupt(f"Entry {entry.seq} speaks of {error}, which is not there.", seq=entry.seq) from error
     return state

@@ -281,9 +281,10 @@ class Entry(msgspec.Struct, gc=False):
         Raises JournalTooNew for an essential kind or version that this release does not know, StoreCorrupt for
         a body that is not what its kind says.
         """
-        if self.decoded is None:
-            self.decoded = decode(self.kind, self.version, self.body, self.seq)
-        return self.decoded
+        fact = self.decoded
+        if fact is None:
+            fact = self.decoded = decode(self.kind, self.version, self.body, self.seq)
+        return fact
 
 
 def decode(kind: str, version: int, body: str, seq: int = 0) -> Fact | None:
