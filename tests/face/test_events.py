@@ -228,3 +228,12 @@ async def test_a_resumed_run_tells_the_calls_of_the_reply_before_the_crash(make,
     started = [event.payload async for event in stream if event.type is AgentEventType.TOOL_CALL_STARTED]
     assert started == heard == [{"name": "look", "tool_input": {"n": 7}, "tool_call_id": "w0"}]
     assert "w0" in told
+
+
+async def test_a_subscriber_that_never_ends_does_not_hold_a_run_up(make, monkeypatch, caplog):
+    bus, release = AgentEventBus(), asyncio.Event()
+    bus.subscribe("session_ended", lambda _event: release.wait())
+    monkeypatch.setattr(AgentEventBus.drain, "__defaults__", (0.01,))
+    assert (await make("hi", event_bus=bus).send("go")).status == "completed"
+    assert "still at work" in caplog.text
+    release.set()

@@ -135,8 +135,9 @@ class Driver:
                         state = await execute(run)
                     finally:
                         self.keep(session_id, run.journal)
-                    await self._bus.drain()
-                    return result_of(session_id, state)
+                    result = result_of(session_id, state)
+                await self._bus.drain()
+                return result
             except SessionBusy:
                 if on_busy != "wait":
                     raise

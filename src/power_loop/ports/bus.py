@@ -10,6 +10,9 @@ from power_loop.facts.events import AgentEvent, AgentEventType
 
 EventHandler: TypeAlias = Callable[[AgentEvent], Awaitable[None] | None]
 
+PATIENCE = 5.0
+"""Seconds that a run waits in the end for its async subscribers."""
+
 logger = logging.getLogger("power_loop")
 
 
@@ -57,12 +60,14 @@ class AgentEventBus:
         self.publish(event)
         await self.drain()
 
-    async def drain(self) -> None:
-        """Wait for async subscribers that are still at work on this loop."""
+    async def drain(self, patience: float = PATIENCE) -> None:
+        """Wait for async subscribers that are still at work on this loop, at most ``patience`` seconds."""
         loop = asyncio.get_running_loop()
         mine = [task for task in self._tasks if task.get_loop() is loop and task is not asyncio.current_task()]
         if mine:
-            await asyncio.wait(mine)
+            _, slow = await asyncio.wait(mine, timeout=patience)
+            if slow:
+                logger.warning("%d subscriber call(s) are still at work after %g s; not waiting", len(slow), patience)
 
     def _call(self, handler: EventHandler, event: AgentEvent) -> None:
         try:
