@@ -128,7 +128,7 @@ MUTANTS = (
     ),
     mutant(
         "digests not compared", "P12", "decisions/state.py",
-        "if entry.seq != state.head_seq + 1 or entry.digest != chain(", "if entry.seq < 0 or not chain(",
+        "if entry.seq != seq or entry.digest != digest:", "if entry.seq < 0 or not digest:",
         f"{STATE}::test_a_changed_body_is_noticed",
     ),
     mutant(
