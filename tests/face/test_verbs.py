@@ -503,3 +503,17 @@ async def test_limits_are_recorded_with_the_run(make, store):
     started = next(e.fact for e in await store.read(session) if isinstance(e.fact, RunStarted))
     assert started.limits == Limits(max_rounds=7)
     assert isinstance((await store.read(session))[-1].fact, RunEnded)
+
+
+async def test_input_that_came_when_nobody_drove_is_shown_and_answered_by_resume(make, store):
+    loop = make("first", "second")
+    session = (await loop.send("a")).session_id
+    await store.enqueue(session, "input", encode(InputReceived("b")), now=1)
+    assert "inbox" in (await loop.list_sessions())[0].waiting_for
+    assert await loop.abort_pending(session) == 0
+    assert (await loop.resume(session)).final_text == "second"
+    assert await roles(loop, session) == ["user", "assistant", "user", "assistant"]
+    assert not await store.inbox(session)
+    assert (await loop.list_sessions())[0].waiting_for == ""
+    assert (await loop.resume(session)).final_text == "second"
+    assert loop.llm.calls == 2

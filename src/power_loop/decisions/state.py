@@ -96,6 +96,7 @@ class State:
         "run",
         "run_open",
         "started_entry",
+        "unheard",
         "usage",
         "usage_since_input",
         "wire_ids",
@@ -124,6 +125,7 @@ class State:
         self.rounds = 0
         self.wrap_up = False
         self.reply_needed = False
+        self.unheard = False
         self.reply_fresh = False
         self.reply_position = 0
         self.reply_length = 0
@@ -171,6 +173,7 @@ class State:
         self.failure = None
         self.wrap_up = False
         self.reply_needed = True
+        self.unheard = not self.run_open
         self.usage_since_input = LLMTokenUsage()
         self.cost_since_input = None
 
@@ -179,6 +182,7 @@ class State:
         self.ended_entry = None
         self.run = entry.run
         self.run_open = True
+        self.unheard = False
         self.cancel = None
         self.failure = None
         self.attempts = 0

@@ -52,7 +52,7 @@ def plan_resume(state: State, started: RunStarted, runnable: frozenset[str]) -> 
             return []
         case Condition.WAITING_TOOLS:
             ready = any(call.recorded.name in runnable for call in state.pending())
-            return [started] if ready else []
+            return [started] if ready or state.unheard else []
         case Condition.CALLS_OPEN | Condition.CUT_OFF:
             return [started]
         case _:
@@ -61,6 +61,8 @@ def plan_resume(state: State, started: RunStarted, runnable: frozenset[str]) -> 
 
 def _reopen(state: State, started: RunStarted) -> list[Fact]:
     ended = state.ended
+    if state.unheard:
+        return [started]
     if ended is None or ended.status in {"completed", "hook_break"}:
         return []
     if ended.status == "hit_round_limit":

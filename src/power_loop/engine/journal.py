@@ -54,7 +54,10 @@ def load_state(record: SessionRecord, entries: Sequence[Entry]) -> State:
 class Journal:
     """Staged and durable facts of one driver at one session."""
 
-    def __init__(self, session_id: str, services: Services, plan: Plan, snapshot: Snapshot | None) -> None:
+    def __init__(
+        self, session_id: str, services: Services, plan: Plan, snapshot: Snapshot | None, *, hears: bool = True
+    ) -> None:
+        """Make the journal of one verb; ``hears``: input in the inbox is a reason to run."""
         self.session_id = session_id
         self.claimed = False
         self.commits = 0
@@ -63,6 +66,7 @@ class Journal:
         self._services = services
         self._store = services.store
         self._plan = plan
+        self._hears = hears
         self._state = snapshot.state if snapshot else None
         self._epoch = snapshot.epoch if snapshot else 0
         self._durable = (0, b"")
@@ -108,16 +112,16 @@ class Journal:
         """
         facts: Sequence[Fact] = ()
         if self._state is not None:
+            self._durable = (self._state.head_seq, self._state.head_digest)
             with contextlib.suppress(SessionPendingError):
                 facts = self._plan(self.state)
         if not facts:
             await self._reload()
             try:
-                facts = self._plan(self.state)
+                facts = await self._planned()
             finally:
                 if not facts and self.claimed:
                     await self.release()
-        self._durable = (self.state.head_seq, self.state.head_digest)
         self.cut_off = self.state.run_open
         if self.state.open_calls:
             calls = {call.id: call.recorded for call in self.state.calls.values()}
@@ -125,6 +129,17 @@ class Journal:
                 listener.on_recall(self.session_id, calls)
         for fact in facts:
             self.stage(fact)
+
+    async def _planned(self) -> Sequence[Fact]:
+        """Plan on what the store says now; where that leaves nothing to do, an input in the inbox may."""
+        facts = self._plan(self.state)
+        if facts or not self._hears:
+            return facts
+        rows = await self._store.inbox(self.session_id)
+        if not any(row.kind == "input" for row in rows):
+            return facts
+        self.take(rows)
+        return self._plan(self.state)
 
     async def release(self) -> None:
         """Free the lease without an entry."""

@@ -136,11 +136,12 @@ class Driver:
                     finally:
                         self.keep(session_id, run.journal)
                     result = result_of(session_id, state)
-                await self._bus.drain()
-                return result
             except SessionBusy:
                 if on_busy != "wait":
                     raise
+            else:
+                await self._bus.drain()
+                return result
             await asyncio.sleep(pause)
             pause = min(pause * 2, slowest)
 

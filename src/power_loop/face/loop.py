@@ -157,7 +157,7 @@ class StatefulAgentLoop:
             return answers
 
         async with self._driver.seat(session_id, on_busy) as snapshot:
-            journal = Journal(session_id, self._driver.services(), plan, snapshot)
+            journal = Journal(session_id, self._driver.services(), plan, snapshot, hears=False)
             await journal.open()
             await journal.commit_and_release()
             self._driver.keep(session_id, journal)

@@ -89,10 +89,13 @@ async def info_of(store: SessionStore, record: SessionRecord, now: Instant | Non
         status = "empty"
     else:
         status = _status_of(last)
+    waits = _WAITS.get(status, "")
+    if lease is None and any(row.kind == "input" for row in await store.inbox(record.id)):
+        waits = "resume: input waits in the inbox"
     return SessionInfo(
         record.id,
         status,
-        _WAITS.get(status, ""),
+        waits,
         record.created_at,
         record.updated_at,
         record.head_seq - record.base_seq,
