@@ -9,7 +9,7 @@ import msgspec
 from power_loop.decisions.calls import Fate, answer, fate, unknown
 from power_loop.decisions.state import Call
 from power_loop.engine.context import enter_session
-from power_loop.engine.hooked_tool import after_tool, before_tool, on_tool_error
+from power_loop.engine.hooked_tool import after_tool, arguments_of, before_tool, on_tool_error
 from power_loop.engine.run import Run
 from power_loop.engine.threads import run_in_thread
 from power_loop.facts.entries import Outcome, ToolFinished, ToolStarted
@@ -103,7 +103,7 @@ class ToolRun:
         """Return the arguments to run with; None when a hook has answered the call itself."""
         call = self._call
         if call.started_run:
-            return dict(call.arguments if call.arguments is not None else call.recorded.arguments)
+            return arguments_of(call)
         skipped, arguments, output = await before_tool(call, self._run)
         if skipped:
             self._finish("skipped", output)
@@ -119,13 +119,14 @@ class ToolRun:
 
     async def _did_not_happen(self, tool: RegisteredTool) -> bool:
         """Ask the tool what became of a call in doubt. True: it may run; else it has its result now."""
-        call = self._call
-        if tool.reconcile is None:
+        call, ask = self._call, tool.reconcile
+        if ask is None:
             self._finish("unknown", unknown(call))
             return False
         await self._run.flush()
+        given = (self._context(), arguments_of(call))
         try:
-            told = tool.reconcile(self._context(), dict(call.arguments or call.recorded.arguments))
+            told: Any = ask(*given) if inspect.iscoroutinefunction(ask) else await run_in_thread(ask, *given)
             if inspect.isawaitable(told):
                 told = await told
         except Exception as error:  # noqa: BLE001 -- a host's function may raise anything; then the truth stays unknown
