@@ -66,6 +66,7 @@ def _finite(text: str) -> float:
     return number
 
 
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 _LONG_NUMBER = re.compile(r"\d{18}")
 
@@ -80,7 +81,7 @@ def parse_object(text: str) -> dict[str, Any]:
         return {}
     if not _LONG_NUMBER.search(text):
         with suppress(msgspec.MsgspecError):  # what the quick decoder takes, the quick encoder can write
-            return msgspec.json.decode(text, type=dict[str, Any])
+            return _OBJECT.decode(text)
     try:
         value = _object(_STRICT.decode(text))
         encode(clean_value(value)[0])
