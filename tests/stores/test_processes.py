@@ -170,12 +170,15 @@ async def test_a_lease_of_another_boot_is_dead(store: SqliteStore) -> None:
 
 
 async def test_a_child_does_not_keep_a_dead_driver_alive(store: SqliteStore) -> None:
-    script = HOLD.replace("    await asyncio.Event", "    if os.fork() == 0: time.sleep(600)\n    await asyncio.Event")
+    script = HOLD.replace(
+        "    await asyncio.Event",
+        "    if os.fork() == 0: print('forked', flush=True); time.sleep(600)\n    await asyncio.Event",
+    )
     child = await start(script.replace("import asyncio", "import asyncio, os, time"), store.path)
     await line(child)
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
-    while not (forked := children.read_text().split()):
-        await asyncio.sleep(0)
+    assert await line(child) == "forked"  # and has let go of what it inherited
+    forked = children.read_text().split()
     child.kill()
     while child.returncode is None:  # its pipe stays open in the fork
         await asyncio.sleep(0)

@@ -73,6 +73,9 @@ if what == "stopped":
 """
 TREES = {"root": 1, "stubborn": 2, "setsid": 2, "daemon": 2, "cleared": 2, "same-session": 2, "stopped": 2}
 
+SESSION = f"s {os.getpid()}"
+"""A session of this worker's: a scope ends all processes of its session, also those of a test beside it."""
+
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
 
@@ -126,7 +129,7 @@ def python(code: str) -> list[str]:
 
 
 async def test_output_exit_code_and_input():
-    async with ProcessScope("s", 1, "driver") as run:
+    async with ProcessScope(SESSION, 1, "driver") as run:
         code = "import sys; data = sys.stdin.read(); print(len(data)); print('bad', file=sys.stderr); sys.exit(3)"
         result = await run(python(code), stdin=b"x" * 300_000)
         assert (result.exit_code, result.stdout, result.stderr) == (3, "300000\n", "bad\n")
@@ -137,7 +140,7 @@ async def test_output_exit_code_and_input():
 
 
 async def test_bytes_that_are_no_text_are_replaced():
-    async with ProcessScope("s", 1, "driver") as run:
+    async with ProcessScope(SESSION, 1, "driver") as run:
         result = await run(python(r"import os; os.write(1, b'a\xff\x00b')"))
     assert result.stdout == "a\ufffd\0b"
 
@@ -145,7 +148,7 @@ async def test_bytes_that_are_no_text_are_replaced():
 async def test_the_environment_is_clean(monkeypatch, tmp_path):
     monkeypatch.setenv("CANARY_SECRET", "do-not-leak")
     monkeypatch.setenv("LANG", "C.UTF-8")
-    async with ProcessScope("s", 1, "driver") as run:
+    async with ProcessScope(SESSION, 1, "driver") as run:
         code = "import os, json; print(json.dumps([dict(os.environ), os.getcwd()]))"
         result = await run(python(code), env={"EXTRA": "yes"}, cwd=str(tmp_path))
     environment, folder = json.loads(result.stdout)
@@ -156,7 +159,7 @@ async def test_the_environment_is_clean(monkeypatch, tmp_path):
 
 
 async def test_output_is_bounded_while_it_is_read():
-    async with ProcessScope("s", 1, "driver") as run:
+    async with ProcessScope(SESSION, 1, "driver") as run:
         code = "import sys; sys.stdout.write('head' + 'x' * 20_000_000 + 'tail'); sys.stderr.write('e' * 1000)"
         result = await run(python(code), output_limit=1000)
     assert result.truncated
@@ -182,7 +185,7 @@ def test_an_output_keeps_first_and_last_bytes_and_no_more(chunks, limit):
 
 
 async def test_wrong_calls():
-    async with ProcessScope("s", 1, "driver") as run:
+    async with ProcessScope(SESSION, 1, "driver") as run:
         for argv in ([], "ls -l"):
             with pytest.raises(ValueError, match="argv"):
                 await run(argv)
@@ -193,7 +196,7 @@ async def test_wrong_calls():
 
 
 async def test_a_background_process_does_not_hold_the_call_and_ends_with_the_run(trees):
-    run = ProcessScope("s", 1, "driver")
+    run = ProcessScope(SESSION, 1, "driver")
     result = await run(["sh", "-c", '"$@" & echo started', "sh", *trees.argv("root")])
     assert result.stdout == "started\n"
     pids = await trees.started(1)
@@ -209,7 +212,7 @@ async def test_a_background_process_does_not_hold_the_call_and_ends_with_the_run
 
 @pytest.mark.parametrize("what", TREES)
 async def test_a_cancel_ends_the_whole_tree(trees, what):
-    run = ProcessScope("s", 1, "driver")
+    run = ProcessScope(SESSION, 1, "driver")
     call = asyncio.create_task(run(trees.argv(what)))
     pids = await trees.started(TREES[what])
     call.cancel()
@@ -219,7 +222,7 @@ async def test_a_cancel_ends_the_whole_tree(trees, what):
 
 
 async def test_a_second_cancel_does_not_cut_the_ending_short(trees):
-    call = asyncio.create_task(ProcessScope("s", 1, "driver")(trees.argv("stubborn")))
+    call = asyncio.create_task(ProcessScope(SESSION, 1, "driver")(trees.argv("stubborn")))
     pids = await trees.started(2)
     for _ in range(5):
         call.cancel()
@@ -231,7 +234,7 @@ async def test_a_second_cancel_does_not_cut_the_ending_short(trees):
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_cancel_while_starting_leaves_nothing(trees, turns):
-    call = asyncio.create_task(ProcessScope("s", 1, "driver")(trees.argv("setsid")))
+    call = asyncio.create_task(ProcessScope(SESSION, 1, "driver")(trees.argv("setsid")))
     for _ in range(turns):
         await asyncio.sleep(0)
     while running(trees.script) and len(trees.known()) < 2:
@@ -255,7 +258,7 @@ def read(path: Path) -> bytes:
 
 async def test_a_deadline_ends_the_tree_and_keeps_the_output(trees):
     script = 'echo before; "$@" & wait'
-    async with ProcessScope("s", 1, "driver") as run:
+    async with ProcessScope(SESSION, 1, "driver") as run:
         result = await run(["sh", "-c", script, "sh", *trees.argv("setsid")], timeout=1.0)
         pids = trees.known()
     assert result.timed_out
@@ -268,7 +271,7 @@ async def test_a_cancel_ends_only_its_own_call(trees, tmp_path):
     other_folder = tmp_path / "other"
     other_folder.mkdir()
     other = Trees(other_folder)
-    run = ProcessScope("s", 1, "driver")
+    run = ProcessScope(SESSION, 1, "driver")
     first, second = asyncio.create_task(run(trees.argv("setsid"))), asyncio.create_task(run(other.argv("setsid")))
     pids, others = await trees.started(2), await other.started(2)
     first.cancel()
@@ -305,11 +308,12 @@ async def killed_driver(
 
 @pytest.mark.parametrize("what", ["root", "stubborn", "setsid", "daemon", "cleared", "stopped"])
 async def test_a_successor_ends_what_a_killed_driver_left(trees, what):
-    pids = await killed_driver(trees, what, "s1", 4)
+    session = f"left {what} {os.getpid()}"  # tests of other workers end what is left in theirs
+    pids = await killed_driver(trees, what, session, 4)
     assert living(pids) == pids
-    assert await reap_leftovers("s1", 5) >= len(pids)
+    assert await reap_leftovers(session, 5) >= len(pids)
     assert living(pids) == []
-    assert await reap_leftovers("s1", 5) == 0
+    assert await reap_leftovers(session, 5) == 0
 
 
 async def test_only_older_runs_of_this_session_in_this_store_are_ended(trees):
