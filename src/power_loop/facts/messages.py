@@ -26,13 +26,44 @@ class Text(msgspec.Struct, frozen=True, tag="text", forbid_unknown_fields=True):
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True, forbid_unknown_fields=True):
-    """What the model thought before it spoke; ``signature`` is the provider's proof, sent back untouched."""
+    """What the model thought before it spoke.
+
+    ``signature``, ``data`` (redacted or encrypted thinking) and ``id`` are the provider's own, sent back untouched to
+    the wire format that ``origin`` names (``anthropic``, ``openai_responses``) and to no other.
+    """
 
     text: str
     signature: str | None = None
+    origin: str = ""
+    data: str | None = None
+    id: str | None = None
 
 
-Block: TypeAlias = Text | Reasoning
+class Image(msgspec.Struct, frozen=True, tag="image", omit_defaults=True, forbid_unknown_fields=True):
+    """A picture. ``blob`` is the content address of its bytes, ``size`` their number."""
+
+    blob: str
+    media_type: str
+    size: int = 0
+
+
+class Document(msgspec.Struct, frozen=True, tag="document", omit_defaults=True, forbid_unknown_fields=True):
+    """A file for the model to read. ``text_blob`` is its extracted text, for models that cannot take the file."""
+
+    blob: str
+    media_type: str
+    name: str = ""
+    size: int = 0
+    text_blob: str | None = None
+
+
+class CallSlot(msgspec.Struct, frozen=True, tag="call", forbid_unknown_fields=True):
+    """Where call ``index`` of a reply stood; recorded only where calls did not stand behind all other content."""
+
+    index: int
+
+
+Block: TypeAlias = Text | Reasoning | Image | Document | CallSlot
 Content: TypeAlias = str | tuple[Block, ...]
 
 
@@ -95,7 +126,7 @@ def reasoning_of(content: Content) -> str:
 def _from_openai_part(part: object) -> Block:
     if isinstance(part, str):
         return Text(part)
-    if isinstance(part, Text | Reasoning):
+    if isinstance(part, Block):
         return part
     if isinstance(part, Mapping) and part.get("type") in {"text", "input_text"} and isinstance(part.get("text"), str):
         return Text(part["text"])
@@ -153,7 +184,7 @@ def clean_content(content: Content) -> tuple[Content, bool]:
     cleaned: list[Block] = []
     dirty = False
     for block in content:
-        text, changed = jsontext.clean(block.text)
+        text, changed = jsontext.clean(block.text) if isinstance(block, Text | Reasoning) else ("", False)
         cleaned.append(msgspec.structs.replace(block, text=text) if changed else block)
         dirty = dirty or changed
     return tuple(cleaned), dirty

@@ -13,6 +13,7 @@ from power_loop.facts import jsontext
 from power_loop.facts.errors import InvalidRequestError
 from power_loop.facts.messages import AgentMessage, Content, MessageRole, ToolCall, reasoning_of, text_of
 from power_loop.facts.usage import LLMTokenUsage
+from power_loop.ports.models import ModelInfo
 from power_loop.ports.tools import ToolDefinition
 
 FinishReason: TypeAlias = Literal["stop", "tool_calls", "length", "content_filter"]
@@ -48,8 +49,20 @@ def ignore_delta(_delta: LLMDelta) -> None:
     """Drop a delta; the default listener."""
 
 
+class BlobReader(Protocol):
+    """Reads the bytes that a content address names."""
+
+    async def __call__(self, blob: str, /) -> bytes:
+        """Return the bytes. Raises a StoreError where they are gone or cannot be read."""
+        ...
+
+
 class LLMRequest(msgspec.Struct, frozen=True):
-    """Everything one model call needs. ``max_tokens`` caps the reply, it is not the context window."""
+    """Everything one model call needs. ``max_tokens`` caps the reply, it is not the context window.
+
+    ``response_format`` has OpenAI's shape: ``{"type": "json_schema", "json_schema": {"name", "schema", "strict"}}``;
+    each service turns it into its provider's own. ``blobs`` reads what Image and Document blocks refer to.
+    """
 
     messages: Sequence[AgentMessage]
     system_prompt: str | None = None
@@ -60,6 +73,7 @@ class LLMRequest(msgspec.Struct, frozen=True):
     temperature: float | None = None
     response_format: dict[str, Any] | None = None
     extra: dict[str, Any] = {}
+    blobs: BlobReader | None = None
 
 
 class ReplyCall(msgspec.Struct, frozen=True):
@@ -102,6 +116,15 @@ class LLMService(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class DescribedLLM(Protocol):
+    """A model service that knows what its models can do; an optional part of the port."""
+
+    def describe(self, model: str | None = None) -> ModelInfo:
+        """Return what is known of the model; None is the one used where a request names none."""
         ...
 
 
