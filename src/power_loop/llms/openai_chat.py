@@ -22,12 +22,13 @@ from power_loop.facts.errors import (
     LLMTruncated,
     LLMUnavailable,
 )
-from power_loop.llms.openai_chat_client import KEYLESS, ClientPool, endpoint_of, load_sdk
-from power_loop.llms.openai_chat_errors import Explainer
+from power_loop.llms.clients import KEYLESS, ClientPool, endpoint_of, load_sdk
+from power_loop.llms.explain import Explainer
 from power_loop.llms.openai_chat_request import RequestEncoder
-from power_loop.llms.openai_chat_stream import DONE, Chunk, EventDecoder, ReplyBuilder, StreamedError, decode_chunk
+from power_loop.llms.openai_chat_stream import DONE, Chunk, ReplyBuilder, StreamedError, decode_chunk
 from power_loop.llms.provider import LLMProviderConfig
 from power_loop.llms.redaction import redact
+from power_loop.llms.sse import EventDecoder
 from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ignore_delta
 
 if TYPE_CHECKING:
