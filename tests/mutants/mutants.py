@@ -247,7 +247,7 @@ MUTANTS = (
         f"{FAULTS}::test_a_finish_reason_without_the_end_marker_is_no_end",
     ),
     mutant(
-        "every message converted anew", "P21", "llms/openai_chat_request.py",
+        "every message converted anew", "P21", "llms/message_cache.py",
         "if entry is not None and entry[0]() is message:", "if False:",
         "tests/properties/test_linear.py::test_a_message_is_converted_for_the_wire_once",
     ),

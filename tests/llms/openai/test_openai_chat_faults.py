@@ -25,7 +25,7 @@ from power_loop.facts.errors import (
     LLMUnavailable,
 )
 from power_loop.facts.messages import to_message
-from power_loop.llms import openai_chat, openai_chat_stream
+from power_loop.llms import openai_chat, sse
 from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.llms.explain import retry_after
 from power_loop.ports.llm import LLMRequest, LLMResponse
@@ -102,7 +102,7 @@ async def test_a_chunk_that_is_none_is_malformed(data):
 
 
 async def test_a_stream_without_event_ends_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(openai_chat_stream, "MAX_EVENT_BYTES", 1000)
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     assert isinstance(await failure(Reply((b"data: ", *[b"x" * 100] * 20, Hang()))), LLMMalformed)
 
 
