@@ -31,9 +31,9 @@ class Model:
         self.converted = 0
         convert = self.encoder._messages._convert
 
-        def counted(message: AgentMessage) -> Any:
+        def counted(message: AgentMessage, *given: Any) -> Any:
             self.converted += 1
-            return convert(message)
+            return convert(message, *given)
 
         self.encoder._messages._convert = counted
 

@@ -106,11 +106,12 @@ async def test_the_threads_end_with_the_last_store(tmp_path: Path) -> None:
     assert ours() <= before
 
 
-async def test_every_connection_that_writes_is_full_and_in_wal(tmp_path: Path) -> None:
+async def test_every_connection_that_writes_is_full_in_wal_and_overwrites_what_it_deletes(tmp_path: Path) -> None:
     opened: list[Connection] = []
 
     def connect(path: str, *, readonly: bool) -> Connection:
         db = connect_sqlite3(path, readonly=readonly)
+        db.execute("PRAGMA secure_delete=OFF")  # as most builds have it
         if not readonly:
             opened.append(db)
         return db
@@ -123,6 +124,7 @@ async def test_every_connection_that_writes_is_full_and_in_wal(tmp_path: Path) -
     assert db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert db.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+    assert db.execute("PRAGMA secure_delete").fetchone() == (1,)
     await store.close()
 
 
@@ -158,13 +160,17 @@ async def test_readers_cannot_write(tmp_path: Path) -> None:
     await store.close()
 
 
+def schema_of(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    found = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return {(kind, name, "".join((text or "").split())) for kind, name, text in found}
+
+
 def test_migrations_make_the_schema() -> None:
     def made(*scripts: str) -> set[tuple[str, str, str]]:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
             for script in scripts:
                 run_script(db, script)
-            found = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-        return {(kind, name, " ".join((text or "").split())) for kind, name, text in found}
+            return schema_of(db)
 
     assert made(sql.schema()) == made(*(sql.migration(*which) for which in sql.MIGRATIONS))
 

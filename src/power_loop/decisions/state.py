@@ -5,7 +5,7 @@ Nothing here is stored; deleting a state loses nothing. It knows no stores, no m
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from power_loop.facts.entries import (
     Cancelled,
     DefinitionChanged,
     Entry,
+    Erased,
     Fact,
     InputReceived,
     ModelFailed,
@@ -28,6 +29,7 @@ from power_loop.facts.entries import (
     ToolStarted,
     ViewEdited,
     chain,
+    check_tombstones,
 )
 from power_loop.facts.errors import StoreCorrupt
 from power_loop.facts.ids import call_id
@@ -331,8 +333,8 @@ _FactT = TypeVar("_FactT", bound=Fact)
 
 
 def _of(entry: Entry, _kind: type[_FactT]) -> _FactT:
-    """Return the entry's fact, typed; the dispatch by kind is what makes the cast true."""
-    return cast("_FactT", entry.fact)
+    """Return the entry's fact, typed; the dispatch by kind is what makes the type true."""
+    return entry.decoded or entry.fact  # type: ignore[return-value]
 
 
 def _fact(entry: Entry | None, kind: type[_FactT]) -> _FactT | None:
@@ -347,13 +349,19 @@ def replay(entries: Iterable[Entry], *, base_seq: int, base_digest: bytes) -> St
     """
     state = State(base_seq, base_digest)
     apply, seq, digest = state.apply, base_seq, base_digest
+    touched: list[Entry] = []
     for entry in entries:
         seq += 1
-        digest = chain(digest, seq, entry.kind, entry.version, entry.run, entry.round, entry.time, entry.body)
+        digest = chain(
+            digest, seq, entry.kind, entry.version, entry.run, entry.round, entry.time, entry.body, entry.body_digest
+        )
         if entry.seq != seq or entry.digest != digest:
             raise StoreCorrupt(f"Entry {seq} is missing or does not match its digest.", seq=entry.seq)
+        if entry.body_digest is not None or entry.kind == Erased.kind:
+            touched.append(entry)
         try:
             apply(entry)
         except (KeyError, IndexError) as error:
             raise StoreCorrupt(f"Entry {entry.seq} speaks of {error}, which is not there.", seq=entry.seq) from error
+    check_tombstones(touched)
     return state

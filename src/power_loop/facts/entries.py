@@ -236,6 +236,23 @@ class RunEnded(Fact, frozen=True):
     error: ErrorRecord | None = None
 
 
+class Pruned(Fact, frozen=True):
+    """The journal begins behind entry ``through`` now; this many ``entries`` were deleted with this commit."""
+
+    kind = "pruned"
+    through: int
+    entries: int
+
+
+class Erased(Fact, frozen=True):
+    """The content of entry ``target`` is gone. ``tombstone`` is the hash, in hex, of the body that replaced it."""
+
+    kind = "erased"
+    target: int
+    tombstone: str
+    reason: str = ""
+
+
 FACTS: dict[str, type[Fact]] = {
     fact.kind: fact
     for fact in (
@@ -255,6 +272,8 @@ FACTS: dict[str, type[Fact]] = {
         ViewEdited,
         Cancelled,
         RunEnded,
+        Pruned,
+        Erased,
     )
 }
 _DECODERS = {kind: msgspec.json.Decoder(fact) for kind, fact in FACTS.items()}
@@ -262,7 +281,10 @@ _VERSIONS = {kind: fact.version for kind, fact in FACTS.items()}
 
 
 class Entry(msgspec.Struct, gc=False):
-    """One row of the journal. ``run`` is the epoch of the driver that wrote it, ``time`` wall milliseconds."""
+    """One row of the journal. ``run`` is the epoch of the driver that wrote it, ``time`` wall milliseconds.
+
+    ``body_digest`` is the hash of the body that was sealed, where an erasure has replaced it since.
+    """
 
     seq: int
     kind: str
@@ -273,6 +295,7 @@ class Entry(msgspec.Struct, gc=False):
     body: str
     digest: bytes
     decoded: Fact | None = None
+    body_digest: bytes | None = None
 
     @property
     def fact(self) -> Fact | None:
@@ -310,18 +333,54 @@ def base_digest(session_id: str) -> bytes:
     return blake2b(b"power-loop session " + session_id.encode(), digest_size=DIGEST_BYTES).digest()
 
 
-def chain(previous: bytes, seq: int, kind: str, version: int, run: int, round_: int, time: int, body: str) -> bytes:
-    """Return d(n) = H(d(n-1), all columns, H(body)); H is BLAKE2b (RFC 7693) of 16 bytes, quick on short texts."""
+def body_hash(body: str) -> bytes:
+    """Return H(body), which an erased entry keeps."""
+    return blake2b(body.encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def chain(
+    previous: bytes,
+    seq: int,
+    kind: str,
+    version: int,
+    run: int,
+    round_: int,
+    time: int,
+    body: str,
+    body_digest: bytes | None = None,
+) -> bytes:
+    """Return d(n) = H(d(n-1), all columns, H(body)); H is BLAKE2b (RFC 7693) of 16 bytes, quick on short texts.
+
+    ``body_digest`` stands for H(body) where the body was erased.
+    """
     columns = f"{seq}|{kind}|{version}|{run}|{round_}|{time}|".encode()
-    content = blake2b(body.encode(), digest_size=DIGEST_BYTES).digest()
+    content = body_digest or blake2b(body.encode(), digest_size=DIGEST_BYTES).digest()
     return blake2b(previous + columns + content, digest_size=DIGEST_BYTES).digest()
 
 
-def seal(fact: Fact, *, previous: bytes, seq: int, run: int, round_: int, time: int) -> Entry:
+def check_tombstones(entries: Iterable[Entry]) -> None:
+    """Check that every replaced body among these is the one that an ``erased`` entry among them recorded.
+
+    Raises StoreCorrupt naming the first that is not.
+    """
+    recorded: dict[int, str] = {}
+    replaced: list[Entry] = []
+    for entry in entries:
+        if entry.body_digest is not None:
+            replaced.append(entry)
+        fact = entry.fact if entry.kind == Erased.kind else None
+        if isinstance(fact, Erased):
+            recorded[fact.target] = fact.tombstone
+    for entry in replaced:
+        if recorded.get(entry.seq) != body_hash(entry.body).hex():
+            raise StoreCorrupt(f"The body of entry {entry.seq} was replaced, and no erasure says so.", seq=entry.seq)
+
+
+def seal(fact: Fact, previous: bytes, seq: int, run: int, round_: int, time: int) -> Entry:
     """Make the entry that follows ``previous`` at ``seq``."""
-    body = jsontext.encode(fact)
-    digest = chain(previous, seq, fact.kind, fact.version, run, round_, time, body)
-    return Entry(seq, fact.kind, fact.version, run, round_, time, body, digest, fact)
+    kind, version, body = fact.kind, fact.version, jsontext.encode(fact)
+    digest = chain(previous, seq, kind, version, run, round_, time, body)
+    return Entry(seq, kind, version, run, round_, time, body, digest, fact)
 
 
 def seal_all(
@@ -330,7 +389,7 @@ def seal_all(
     """Make the entries that follow a head."""
     entries: list[Entry] = []
     for fact in facts:
-        entry = seal(fact, previous=head_digest, seq=head_seq + 1, run=run, round_=round_, time=time)
+        entry = seal(fact, head_digest, head_seq + 1, run, round_, time)
         head_seq, head_digest = entry.seq, entry.digest
         entries.append(entry)
     return tuple(entries)
@@ -341,12 +400,17 @@ def verify(
 ) -> None:
     """Check numbering and digests of a whole journal; raises StoreCorrupt naming the first entry that is wrong."""
     seq, digest = base_seq, base
+    touched: list[Entry] = []
     for entry in entries:
         if entry.seq != seq + 1:
             raise StoreCorrupt(f"{where}: entry {seq + 1} is missing (found {entry.seq}).", seq=seq + 1)
-        digest = chain(digest, entry.seq, entry.kind, entry.version, entry.run, entry.round, entry.time, entry.body)
+        columns = (entry.seq, entry.kind, entry.version, entry.run, entry.round, entry.time)
+        digest = chain(digest, *columns, entry.body, entry.body_digest)
+        if entry.body_digest is not None or entry.kind == Erased.kind:
+            touched.append(entry)
         if digest != entry.digest:
             raise StoreCorrupt(f"{where}: entry {entry.seq} does not match its digest.", seq=entry.seq)
         seq = entry.seq
     if seq != head_seq or digest != head:
         raise StoreCorrupt(f"{where}: the journal ends at entry {seq}, its session row says {head_seq}.", seq=seq)
+    check_tombstones(touched)

@@ -4,19 +4,43 @@ import asyncio
 import base64
 import importlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from power_loop.facts.errors import ConfigError, LLMAuthError, MissingExtraError
 
-if TYPE_CHECKING:
-    import openai
-
 KEYLESS = "none"
 """Stands for the key that a server does not ask for; the SDK insists on one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sdk:
+    """An official SDK: its module, which is also the extra's name, its client class and its variables' prefix."""
+
+    module: str
+    client: str
+    variables: str
+    servers: str
+
+
+OPENAI = Sdk("openai", "AsyncOpenAI", "OPENAI", "OpenAI-compatible servers")
+ANTHROPIC = Sdk("anthropic", "AsyncAnthropic", "ANTHROPIC", "Anthropic's API")
+
+
+class SdkClient(Protocol):
+    """What the services use of an SDK's client."""
+
+    @property
+    def post(self) -> Callable[..., Awaitable[Any]]:
+        """Send a request; returns the SDK's response object."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +53,17 @@ class Endpoint:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-def endpoint_of(base_url: str | None, api_key: str | None) -> Endpoint:
-    """Settle URL and key, from ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY`` where they are None, as the SDK does.
+def endpoint_of(base_url: str | None, api_key: str | None, sdk: Sdk = OPENAI) -> Endpoint:
+    """Settle URL and key, as the SDK does: where they are None, from ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
+
+    Another SDK's variables begin with its own name.
 
     Credentials inside the URL move to a header: HTTP libraries write URLs to their logs. A URL without any key
     gets a placeholder, since many servers of one's own ask for none. Raises ConfigError for a key that no HTTP
     header can carry: libraries below would print it when they refuse it.
     """
-    base_url = base_url or os.environ.get("OPENAI_BASE_URL", "").strip() or None
-    api_key = (api_key or os.environ.get("OPENAI_API_KEY", "")).strip() or None
+    base_url = base_url or os.environ.get(f"{sdk.variables}_BASE_URL", "").strip() or None
+    api_key = (api_key or os.environ.get(f"{sdk.variables}_API_KEY", "")).strip() or None
     if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
         raise ConfigError("The API key contains line breaks or other characters that no key has; check how it is read.")
     headers: dict[str, str] = {}
@@ -54,20 +80,20 @@ def endpoint_of(base_url: str | None, api_key: str | None) -> Endpoint:
     return Endpoint(base_url, api_key, headers, tuple(secrets))
 
 
-async def load_sdk() -> ModuleType:
+async def load_sdk(sdk: Sdk = OPENAI) -> ModuleType:
     """Import the SDK off the loop's thread: it takes about a second of CPU, and leases must be renewed meanwhile.
 
     Raises MissingExtraError if it is not installed.
     """
     try:
-        return await asyncio.to_thread(importlib.import_module, "openai")
+        return await asyncio.to_thread(importlib.import_module, sdk.module)
     except ModuleNotFoundError as error:
-        if error.name != "openai":
+        if error.name != sdk.module:
             raise
-    raise MissingExtraError("Talking to OpenAI-compatible servers needs the SDK: pip install 'power-loop[openai]'")
+    raise MissingExtraError(f"Talking to {sdk.servers} needs the SDK: pip install 'power-loop[{sdk.module}]'")
 
 
-async def _guard(client: "openai.AsyncOpenAI") -> AsyncGenerator[None, None]:
+async def _guard(client: SdkClient) -> AsyncGenerator[None, None]:
     """Close the client when the generator is closed; ``asyncio.run`` closes those that are open at its end."""
     try:
         yield
@@ -82,29 +108,31 @@ async def _close(guard: AsyncGenerator[None, None]) -> None:
 class ClientPool:
     """Hands out the SDK client of the running loop."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, sdk: Sdk = OPENAI) -> None:
         self._endpoint = endpoint
-        self._clients: dict[asyncio.AbstractEventLoop, tuple[openai.AsyncOpenAI, AsyncGenerator[None, None]]] = {}
+        self._sdk = sdk
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[SdkClient, AsyncGenerator[None, None]]] = {}
 
-    async def get(self) -> "openai.AsyncOpenAI":
+    async def get(self) -> SdkClient:
         """Return this loop's client, made when first asked for."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
-            sdk = await load_sdk()
+            module = await load_sdk(self._sdk)
             for old in [old for old in self._clients if old.is_closed()]:
                 del self._clients[old]
         if loop not in self._clients:
-            client = self._make(sdk)
+            client = self._make(module)
             guard = _guard(client)
             self._clients[loop] = (client, guard)
             await anext(guard)
         return self._clients[loop][0]
 
-    def _make(self, sdk: Any) -> "openai.AsyncOpenAI":  # noqa: ANN401 -- the SDK's module
+    def _make(self, module: ModuleType) -> SdkClient:
         endpoint = self._endpoint
         if endpoint.api_key is None:
-            raise LLMAuthError("No API key. Set OPENAI_API_KEY, pass api_key, or pass the base_url of your own server.")
-        client: openai.AsyncOpenAI = sdk.AsyncOpenAI(
+            variable = f"{self._sdk.variables}_API_KEY"
+            raise LLMAuthError(f"No API key. Set {variable}, pass api_key, or pass the base_url of your own server.")
+        client: SdkClient = getattr(module, self._sdk.client)(
             base_url=endpoint.base_url, api_key=endpoint.api_key, default_headers=endpoint.headers
         )
         return client

@@ -1,6 +1,6 @@
 """What went wrong with a model call, in the kernel's errors, and never with a secret in it.
 
-Knows nothing of the OpenAI SDK but the shape of its exceptions, so that it can be imported without it.
+Knows nothing of the SDKs but the shape that their exceptions share, so that it can be imported without them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ _ACTIONS: dict[type[LLMError], str] = {
     LLMContextTooLong: "Compact the session or use a model with a larger context window.",
     LLMBadRequest: "Check the model name, base_url and the request's parameters.",
     LLMRefused: "Rephrase the input, or use another model.",
-    LLMMalformed: "Try again; if it lasts, check that base_url is an OpenAI-compatible endpoint.",
+    LLMMalformed: "Try again; if it lasts, check that base_url is an endpoint of this kind.",
     LLMTruncated: "Try again; if it lasts, check for a proxy that cuts streams.",
     LLMStalled: "Try again, or raise the limit for slow models.",
 }
@@ -55,9 +55,21 @@ _CONTEXT_WORDS = (
     "reduce the length of the messages",
     "too many input tokens",
     "max_input_tokens",
+    "exceed context limit",
+    "request_too_large",
 )
 _REFUSED_WORDS = ("content_filter", "content_policy", "content policy", "data_inspection_failed")
-_QUOTA_WORDS = ("insufficient_quota", "insufficient_balance", "insufficient balance", "billing_hard_limit")
+_REFUSED_MESSAGES = ("blocked by content filtering",)
+_QUOTA_WORDS = (
+    "insufficient_quota",
+    "insufficient_balance",
+    "insufficient balance",
+    "billing_hard_limit",
+    "billing_error",
+    "credit balance is too low",
+    "specified api usage limits",
+    "spend_limit_reached",
+)
 _AUTH_WORDS = ("authentication_error", "invalid_api_key", "permission_error", "permission_denied")
 _CONTEXT_STATUS = frozenset({None, 400, 413, 422, 500})
 
@@ -70,7 +82,7 @@ def _by_words(status: int | None, code: str, message: str) -> type[LLMError] | N
     everything = f"{code} {message}"
     if status in _CONTEXT_STATUS and _has(_CONTEXT_WORDS, everything):
         return LLMContextTooLong
-    if _has(_REFUSED_WORDS, code):
+    if _has(_REFUSED_WORDS, code) or _has(_REFUSED_MESSAGES, message):
         return LLMRefused
     if _has(_QUOTA_WORDS, everything) or _has(_AUTH_WORDS, code):
         return LLMAuthError
@@ -99,12 +111,16 @@ def _by_status(status: int, everything: str) -> type[LLMError]:
     return LLMBadRequest
 
 
+_RATE_CODES = ("rate_limit", "too_many_requests", "throttling")
+_BAD_CODES = ("invalid_request", "bad_request", "not_found", "validationexception")
+
+
 def _by_code(code: str, everything: str) -> type[LLMError]:
-    if "rate_limit" in code or "too_many_requests" in code:
+    if _has(_RATE_CODES, code):
         return LLMRateLimited
     if "overloaded" in everything:
         return LLMOverloaded
-    if "invalid_request" in code or "bad_request" in code:
+    if _has(_BAD_CODES, code):
         return LLMBadRequest
     return LLMUnavailable
 
@@ -161,7 +177,9 @@ def _said(error: object) -> tuple[int | None, str, str]:
         return None, "", str(error or "")
     code = error.get("code")
     status = error.get("status", code)
-    words = " ".join(str(word) for word in (code, error.get("type"), error.get("status")) if isinstance(word, str))
+    details = error.get("details")
+    cause = details.get("error_code") if isinstance(details, Mapping) else None
+    words = " ".join(word for word in (code, error.get("type"), error.get("status"), cause) if isinstance(word, str))
     message = error.get("message") or error.get("detail") or error.get("error") or ""
     known = isinstance(status, int) and not isinstance(status, bool) and 400 <= status < 600  # noqa: PLR2004
     return (status if known else None), words, str(message)
@@ -195,7 +213,7 @@ class Explainer:
             said,
             status=status,
             retry_after=retry_after(headers),
-            request_id=headers.get("x-request-id"),
+            request_id=headers.get("x-request-id") or headers.get("request-id"),
         )
 
     def in_stream(self, error: object) -> LLMError:
@@ -225,6 +243,7 @@ class Explainer:
 
 
 _BY_NAME: tuple[tuple[type[LLMError], frozenset[str]], ...] = (
+    (LLMAuthError, frozenset({"CredentialsError"})),
     (LLMConnectionError, frozenset({"ConnectTimeout", "PoolTimeout", "ConnectError"})),
     (LLMStalled, frozenset({"ReadTimeout", "WriteTimeout"})),
     (LLMMalformed, frozenset({"DecodingError"})),

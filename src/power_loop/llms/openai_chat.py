@@ -1,14 +1,12 @@
 """The OpenAI Chat Completions service: OpenAI itself and every endpoint that speaks its format.
 
-The official SDK carries the requests, with its own retries off; the event stream is read here, because the SDK
-hides the end marker and takes a stream that was cut off for a complete one.
+Not every endpoint that calls itself compatible is: what differs is an option here.
 """
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,36 +16,22 @@ from power_loop.facts.errors import (
     LLMMalformed,
     LLMOverloaded,
     LLMRefused,
-    LLMStalled,
     LLMTruncated,
     LLMUnavailable,
 )
-from power_loop.llms.clients import KEYLESS, ClientPool, endpoint_of, load_sdk
+from power_loop.llms.clients import KEYLESS, ClientPool, endpoint_of
 from power_loop.llms.explain import Explainer
+from power_loop.llms.media import Documents
 from power_loop.llms.openai_chat_request import RequestEncoder
 from power_loop.llms.openai_chat_stream import DONE, Chunk, ReplyBuilder, StreamedError, decode_chunk
+from power_loop.llms.openai_wire import DEFAULT_IDLE_TIMEOUT, OPENAI_HOST, OpenAIWire, drain
 from power_loop.llms.provider import LLMProviderConfig
 from power_loop.llms.redaction import redact
-from power_loop.llms.sse import EventDecoder
 from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ignore_delta
 
 if TYPE_CHECKING:
     import openai
 
-Pieces: TypeAlias = AsyncGenerator[bytes, None]
-
-OPENAI_HOST: Final = "api.openai.com"
-DEFAULT_IDLE_TIMEOUT = 60.0
-"""Seconds without a byte after which a call counts as stalled."""
-CONNECT_TIMEOUT = 10.0
-"""Seconds that opening a connection may take."""
-MAX_REPLY_BYTES = 64 * 1024 * 1024
-"""Longest reply on the wire; what is longer is not a reply."""
-_HEADERS = {"Content-Type": "application/json", "X-Stainless-Raw-Response": "stream"}
-"""The second asks the SDK for the response as it is instead of its parsed stream."""
-_DRAIN_SECONDS = 0.1
-_WRONG_BODY_BYTES = 64 * 1024
-_NO_STREAM = ("application/json", "text/html")
 _FIXED_TEMPERATURE = r"(o\d|gpt-5(?!.*chat))"
 _FAILED_REASONS: dict[str, type[LLMError]] = {
     "error": LLMUnavailable,
@@ -80,6 +64,8 @@ class OpenAIChatLLM:
             Kimi in thinking mode); None sends none.
         require_done: A reply counts when its finish reason *and* the ``data: [DONE]`` event have arrived. False,
             for endpoints that never send the latter, accepts a finish reason and the clean end of the body.
+        documents: ``native`` sends PDF files as they are, ``text`` the text that was extracted from them; None is
+            ``native`` for OpenAI itself and ``text`` elsewhere. Other documents are always sent as text.
         max_retries: Retries that the host wishes for. Nothing is retried here: each attempt is a recorded fact, and
             the engine makes them.
     """
@@ -99,14 +85,13 @@ class OpenAIChatLLM:
         extra: Mapping[str, Any] | None = None,
         reasoning_field: str | None = None,
         require_done: bool = True,
+        documents: Documents | None = None,
         max_retries: int | None = None,
     ) -> None:
         self.model = model
         self.idle_timeout = idle_timeout
         self.timeout = timeout
         self.max_retries = max_retries
-        self._client = client
-        self._silence: Any = None
         self._require_done = require_done
         endpoint = endpoint_of(str(client.base_url), client.api_key) if client else endpoint_of(base_url, api_key)
         self._pool = ClientPool(endpoint)
@@ -115,6 +100,9 @@ class OpenAIChatLLM:
         if official and re.match(_FIXED_TEMPERATURE, model):
             temperature = None
         self._explain = Explainer(model, self.base_url, idle_timeout=idle_timeout, secrets=endpoint.secrets)
+        self._wire = OpenAIWire(
+            "/chat/completions", self._pool, self._explain, idle_timeout=idle_timeout, client=client
+        )
         self._encoder = RequestEncoder(
             model,
             max_tokens=max_tokens,
@@ -122,6 +110,7 @@ class OpenAIChatLLM:
             temperature=temperature,
             extra=extra or {},
             reasoning_field=reasoning_field,
+            documents=documents or ("native" if official else "text"),
         )
 
     def __repr__(self) -> str:
@@ -130,77 +119,27 @@ class OpenAIChatLLM:
     async def complete(self, request: LLMRequest, *, on_delta: OnDelta = ignore_delta) -> LLMResponse:
         """Return the complete reply; ``on_delta`` hears its pieces as they arrive.
 
-        Raises an LLMError, InvalidRequestError for a request that JSON cannot carry, and MissingExtraError without
-        the SDK. Cancelling the task closes the connection.
+        Raises an LLMError, InvalidRequestError for a request that JSON cannot carry or whose images cannot be read,
+        MissingExtraError without the SDK, and what ``request.blobs`` raises. Cancelling the task closes the
+        connection.
         """
-        body = self._encoder.encode(request)
-        try:
-            async with asyncio.timeout(self.timeout) as limit:
-                return await self._call(body, on_delta)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        raise self._explain.make(LLMStalled, f"no complete reply within {self.timeout:g} s")
+        body = self._encoder.encode(request, await self._encoder.media(request))
+        return await self._wire.within(self.timeout, self._call(body, ReplyBuilder(on_delta)))
 
     async def close(self) -> None:
         """Let go of connections, on every loop that still runs."""
         await self._pool.close()
 
-    async def _call(self, body: bytes, on_delta: OnDelta) -> LLMResponse:
-        response = await self._open(body)
-        try:
-            async with aclosing(cast("Pieces", response.iter_bytes())) as pieces:
-                kind = response.headers.get("content-type", "")
-                if kind.startswith(_NO_STREAM):
-                    raise self._not_a_stream(kind, await self._beginning(pieces))
-                return await self._read(pieces, ReplyBuilder(on_delta))
-        finally:
-            await response.close()
-
-    async def _open(self, body: bytes) -> "openai.AsyncAPIResponse[object]":
-        client = self._client or await self._pool.get()
-        if self._silence is None:
-            self._silence = (await load_sdk()).Timeout(self.idle_timeout, connect=CONNECT_TIMEOUT)
-        options = {"headers": _HEADERS, "max_retries": 0, "timeout": self._silence}
-        try:
-            response = await client.post(
-                "/chat/completions", cast_to=object, content=body, options=cast("Any", options)
-            )
-        except Exception as error:  # noqa: BLE001 -- whatever the SDK raises becomes one of our errors
-            failure = self._explain.exception(error)
-        else:
-            return cast("openai.AsyncAPIResponse[object]", response)
-        raise failure  # outside the handler, so that no SDK exception with its request hangs on ours
-
-    async def _read(self, pieces: Pieces, builder: ReplyBuilder) -> LLMResponse:
-        events = EventDecoder()
-        received = 0
-        while (piece := await self._next(pieces)) is not None:
-            received += len(piece)
-            if received > MAX_REPLY_BYTES:
-                raise self._explain.make(LLMMalformed, f"the reply is longer than {MAX_REPLY_BYTES} bytes")
-            for data in self._split(events, piece):
+    async def _call(self, body: bytes, builder: ReplyBuilder) -> LLMResponse:
+        async with aclosing(self._wire.events(body)) as events:
+            async for data in events:
                 if data == DONE:
-                    await _drain(pieces)
+                    await drain(events)
                     return self._finish(builder)
                 builder.add(self._decode(data))
         if self._require_done or builder.finish_reason is None:
             raise self._explain.make(LLMTruncated, "the stream ended without its end marker")
         return self._finish(builder)
-
-    async def _next(self, pieces: Pieces) -> bytes | None:
-        try:
-            return await anext(pieces, None)
-        except Exception as error:  # noqa: BLE001 -- whatever the HTTP library raises becomes one of our errors
-            failure = self._explain.exception(error, streaming=True)
-        raise failure
-
-    def _split(self, events: EventDecoder, piece: bytes) -> list[bytes]:
-        try:
-            return events.feed(piece)
-        except ValueError as error:
-            reason = str(error)
-        raise self._explain.make(LLMMalformed, reason)
 
     def _decode(self, data: bytes) -> Chunk:
         try:
@@ -224,29 +163,6 @@ class OpenAIChatLLM:
         except ValueError as error:
             cause = str(error)
         raise self._explain.make(LLMMalformed, cause)
-
-    async def _beginning(self, pieces: Pieces) -> bytes:
-        body = b""
-        while len(body) < _WRONG_BODY_BYTES and (piece := await self._next(pieces)) is not None:
-            body += piece
-        return body
-
-    def _not_a_stream(self, kind: str, body: bytes) -> LLMError:
-        try:
-            said = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            said = None
-        if isinstance(said, dict) and said.get("error"):
-            return self._explain.in_stream(said["error"])
-        return self._explain.make(LLMMalformed, f"the endpoint answered with {kind} instead of an event stream")
-
-
-async def _drain(pieces: Pieces) -> None:
-    """Read what follows the end marker, so that the connection can be used again; the reply is complete already."""
-    with suppress(Exception):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            async for _ in pieces:
-                pass
 
 
 def from_config(cfg: LLMProviderConfig) -> OpenAIChatLLM:

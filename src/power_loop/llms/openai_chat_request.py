@@ -10,20 +10,22 @@ from typing import Any
 import msgspec
 
 from power_loop.facts.errors import InvalidRequestError
-from power_loop.facts.messages import AgentMessage, MessageRole, reasoning_of
+from power_loop.facts.messages import AgentMessage, Block, Document, Image, MessageRole, Text, reasoning_of
+from power_loop.llms.media import NO_MEDIA, Documents, Media, data_url, file_name, media_in, media_of, with_text
 from power_loop.llms.message_cache import MessageCache
 from power_loop.ports.llm import LLMRequest
 from power_loop.ports.tools import ToolDefinition
 
 _ENCODE = msgspec.json.Encoder().encode
 _OWN_FIELDS = frozenset({"messages", "tools", "stream"})
+_SEE_BELOW = "The result is in the user message below."
 
 
 class RequestEncoder:
     """Turns requests into bodies. ``defaults`` are used where a request says None.
 
     ``reasoning_field`` names the field in which earlier reasoning is sent back, for providers that ask for it;
-    None sends none.
+    None sends none. ``documents`` says how PDF files are sent.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class RequestEncoder:
         temperature: float | None,
         extra: Mapping[str, Any],
         reasoning_field: str | None,
+        documents: Documents = "text",
     ) -> None:
         self._model = model
         self._max_tokens = max_tokens
@@ -42,25 +45,28 @@ class RequestEncoder:
         self._temperature = temperature
         self._extra = dict(extra)
         self._reasoning_field = reasoning_field
+        self._documents = documents
         self._messages = MessageCache(self._to_dict)
+        self._attached = MessageCache(self._attachment)
         self._tools: tuple[tuple[ToolDefinition, ...], msgspec.Raw] = ((), msgspec.Raw(b"[]"))
 
-    def encode(self, request: LLMRequest) -> bytes:
+    async def media(self, request: LLMRequest) -> Media:
+        """Read the images and documents that ``encode`` will need. Raises InvalidRequestError without a reader."""
+        return await media_of(request, self._messages, documents=self._documents)
+
+    def encode(self, request: LLMRequest, media: Media = NO_MEDIA) -> bytes:
         """Return the body. Raises InvalidRequestError for text or values that JSON cannot carry."""
         try:
-            return _ENCODE(self._body(request))
+            return _ENCODE(self._body(request, media))
         except (UnicodeEncodeError, TypeError, OverflowError) as error:
             reason = f"{type(error).__name__}: {error}"
         raise InvalidRequestError(f"The request cannot be written as JSON: {reason}")
 
-    def _body(self, request: LLMRequest) -> dict[str, Any]:
-        messages = [self._messages.encode(message) for message in request.messages]
-        if request.system_prompt:
-            messages.insert(0, msgspec.Raw(_ENCODE({"role": "system", "content": request.system_prompt})))
+    def _body(self, request: LLMRequest, media: Media) -> dict[str, Any]:
         body: dict[str, Any] = {"model": request.model or self._model}
         if request.tools:
             body["tools"] = self._encode_tools(tuple(request.tools))
-        body["messages"] = messages
+        body["messages"] = self._encode_messages(request, media)
         if request.tools:
             body["tool_choice"] = request.tool_choice
         body["stream"] = True
@@ -76,6 +82,21 @@ class RequestEncoder:
         extra = self._extra | request.extra
         return body | {key: value for key, value in extra.items() if key not in _OWN_FIELDS}
 
+    def _encode_messages(self, request: LLMRequest, media: Media) -> list[msgspec.Raw]:
+        """Return the messages; what tools returned besides text follows the last result of their batch."""
+        messages: list[msgspec.Raw] = []
+        if request.system_prompt:
+            messages.append(msgspec.Raw(_ENCODE({"role": "system", "content": request.system_prompt})))
+        attached: list[msgspec.Raw] = []
+        for message in request.messages:
+            if message.role is not MessageRole.TOOL and attached:
+                messages += attached
+                attached = []
+            messages.append(self._messages.encode(message, media))
+            if message.role is MessageRole.TOOL and media_in(message):
+                attached.append(self._attached.encode(message, media))
+        return messages + attached
+
     def _encode_tools(self, tools: tuple[ToolDefinition, ...]) -> msgspec.Raw:
         known, raw = self._tools
         if len(known) != len(tools) or any(a is not b for a, b in zip(known, tools, strict=True)):
@@ -83,10 +104,38 @@ class RequestEncoder:
             self._tools = (tools, raw)
         return raw
 
-    def _to_dict(self, message: AgentMessage) -> dict[str, Any]:
+    def _to_dict(self, message: AgentMessage, media: Media = NO_MEDIA) -> dict[str, Any]:
         fields = message.to_openai_message()
+        if media_in(message):
+            if message.role is MessageRole.USER:
+                fields["content"] = self._parts(message, media)
+            elif message.role is MessageRole.TOOL:
+                fields["content"] = message.text or _SEE_BELOW
         if self._reasoning_field and message.role is MessageRole.ASSISTANT:
             reasoning = reasoning_of(message.content)
             if reasoning:
                 fields[self._reasoning_field] = reasoning
         return fields
+
+    def _attachment(self, message: AgentMessage, media: Media) -> dict[str, Any]:
+        tool = f"{message.name}, " if message.name else ""
+        label = {"type": "text", "text": f"[Returned by the tool call ({tool}{message.tool_call_id}):]"}
+        parts = [self._part(block, media) for block in media_in(message)]
+        return {"role": "user", "content": [label, *parts]}
+
+    def _parts(self, message: AgentMessage, media: Media) -> list[dict[str, Any]]:
+        blocks = message.content if isinstance(message.content, tuple) else ()
+        shown = [
+            block
+            for block in blocks
+            if (block.text if isinstance(block, Text) else isinstance(block, Image | Document))
+        ]
+        return [self._part(block, media) for block in shown]
+
+    def _part(self, block: Block, media: Media) -> dict[str, Any]:
+        block = with_text(block, self._documents, media)
+        if isinstance(block, Image):
+            return {"type": "image_url", "image_url": {"url": data_url(block, media)}}
+        if isinstance(block, Document):
+            return {"type": "file", "file": {"filename": file_name(block), "file_data": data_url(block, media)}}
+        return {"type": "text", "text": block.text if isinstance(block, Text) else ""}

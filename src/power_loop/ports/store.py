@@ -1,11 +1,15 @@
 """The store port: one journal per session, appended under a fencing epoch.
 
-A store knows nothing of what entries mean, except three kinds that its append rules name: ``run_ended`` may not
-pass an unconsumed inbox row; ``model_called`` and ``tool_started`` may not pass an unconsumed cancel.
+A store knows nothing of what entries mean, except the kinds that its append rules name: ``run_ended`` may not
+pass an unconsumed inbox row; ``model_called`` and ``tool_started`` may not pass an unconsumed cancel; ``compacted``
+moves the place where replay starts; ``pruned`` and ``erased`` do what they say, in the commit that records it.
+
+An entry refers to a blob by writing its address (``facts.blobs``) anywhere in its body; where a prune or an erasure
+takes a session's last mention away, the session lets go of the blob, and the last session frees it.
 ``power_loop.testing.conformance`` is the executable form of this page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -25,6 +29,14 @@ STARTS = frozenset({"model_called", "tool_started"})
 """Kinds that may not be appended over an unconsumed cancel."""
 ENDS = frozenset({"run_ended"})
 """Kinds that may not be appended over any unconsumed inbox row."""
+ANCHORS = frozenset({"compacted"})
+"""Kinds at which replay can start: they carry everything derived that is still needed."""
+PRUNES = frozenset({"pruned"})
+"""Kinds (``facts.entries.Pruned``) whose append deletes older entries."""
+ERASES = frozenset({"erased"})
+"""Kinds (``facts.entries.Erased``) whose append replaces the body of an older entry."""
+MAX_BLOB_BYTES = 256 << 20
+"""The largest blob a store takes."""
 
 
 class SubagentLifecycle(StrEnum):
@@ -43,7 +55,12 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class SessionRecord(msgspec.Struct, frozen=True):
-    """A session's row. Its lease may have outlived its driver: ask ``is_live``."""
+    """A session's row. Its lease may have outlived its driver: ask ``is_live``.
+
+    The journal holds the entries after ``base_seq``; ``base_digest`` is the digest before the first of them.
+    ``anchor_seq`` is the number of the entry where replay starts, the newest of ANCHORS, and ``anchor_digest`` the
+    digest before it; without any they are ``base_seq + 1`` and the base's.
+    """
 
     id: str
     created_at: int
@@ -53,6 +70,8 @@ class SessionRecord(msgspec.Struct, frozen=True):
     head_seq: int
     head_digest: bytes
     epoch: int
+    anchor_seq: int
+    anchor_digest: bytes
     lease: Lease | None = None
     parent_id: str | None = None
     kind: SessionKind = "root"
@@ -63,7 +82,11 @@ class SessionRecord(msgspec.Struct, frozen=True):
 
 
 class NewSession(msgspec.Struct, frozen=True):
-    """What a session starts with. ``first`` are its sealed first entries, numbered from 1."""
+    """What a session starts with. ``first`` are its sealed first entries, numbered from ``base_seq + 1``.
+
+    ``blobs`` are stored with them, by address. ``base_seq``, ``base_digest`` (default: that of a new session) and
+    ``epoch`` are for a journal that comes from elsewhere; its ``pruned`` and ``erased`` entries have been done there.
+    """
 
     id: str
     created_at: int
@@ -74,6 +97,10 @@ class NewSession(msgspec.Struct, frozen=True):
     depth: int = 0
     config: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
+    blobs: Mapping[str, bytes] = {}
+    base_seq: int = 0
+    base_digest: bytes | None = None
+    epoch: int = 0
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -91,6 +118,11 @@ class Append(msgspec.Struct, frozen=True):
     and the entries carry ``epoch + 1``, which becomes the session's. ``expected_head`` and ``expected_digest``
     are the head the entries were sealed on. ``consumes`` are inbox ids that become entries here. ``release``
     frees the lease with the commit.
+
+    ``blobs`` are bytes by address, kept as long as a session refers to them; they need entries to come with. A
+    ``pruned`` entry deletes every entry up to its ``through``, which must be below the anchor, and makes that one
+    the base. An ``erased`` entry replaces the body of its ``target`` by ``facts.erasure.erased_body``; the row keeps
+    H(body), so that the chain still verifies.
     """
 
     session_id: str
@@ -101,6 +133,7 @@ class Append(msgspec.Struct, frozen=True):
     consumes: tuple[int, ...] = ()
     claim: Claim | None = None
     release: bool = False
+    blobs: Mapping[str, bytes] = {}
 
 
 class InboxRow(msgspec.Struct, frozen=True):
@@ -118,6 +151,42 @@ class Renewal(msgspec.Struct, frozen=True):
 
     held: bool
     inbox: bool = False
+
+
+class SearchHit(msgspec.Struct, frozen=True):
+    """An entry in which all words of a query stand. ``excerpt`` is a part of its text; ``time`` wall milliseconds."""
+
+    session_id: str
+    seq: int
+    kind: str
+    time: int
+    excerpt: str
+
+
+class SessionStats(msgspec.Struct, frozen=True):
+    """What one session takes. ``entry_bytes`` counts bodies in UTF-8; ``oldest`` and ``newest`` are wall milliseconds.
+
+    Blobs count in every session that refers to them.
+    """
+
+    session_id: str
+    entries: int
+    entry_bytes: int
+    blobs: int
+    blob_bytes: int
+    oldest: int | None
+    newest: int | None
+
+
+class StoreStats(msgspec.Struct, frozen=True):
+    """What a store holds: some of its sessions, newest first, and in ``database_bytes`` all of it, overhead included.
+
+    ``free_bytes`` of those ``vacuum`` would give back.
+    """
+
+    sessions: tuple[SessionStats, ...]
+    database_bytes: int
+    free_bytes: int = 0
 
 
 class SessionStore(Protocol):
@@ -143,7 +212,7 @@ class SessionStore(Protocol):
         ...
 
     async def create(self, session: NewSession) -> SessionRecord:
-        """Create a session. Raises SessionExistsError, SessionNotFoundError for a missing parent."""
+        """Create a session. Raises SessionExistsError, SessionNotFoundError for a missing parent, InvalidInputError."""
         ...
 
     async def get(self, session_id: str) -> SessionRecord:
@@ -160,8 +229,11 @@ class SessionStore(Protocol):
         """Return entries with ``seq > after`` in order. Raises SessionNotFoundError, StoreCorrupt."""
         ...
 
-    async def load(self, session_id: str) -> tuple[SessionRecord, Sequence[Entry]]:
-        """Return row and all entries as of one moment. Raises SessionNotFoundError."""
+    async def load(self, session_id: str, *, whole: bool = False) -> tuple[SessionRecord, Sequence[Entry]]:
+        """Return row and entries from the anchor on, or all with ``whole``, as of one moment.
+
+        Raises SessionNotFoundError.
+        """
         ...
 
     async def last(self, session_id: str, kinds: Sequence[str]) -> Entry | None:
@@ -173,8 +245,14 @@ class SessionStore(Protocol):
 
         Checks, in this order: SessionNotFoundError; SessionBusy when a claim meets a live lease; LeaseLost when
         the epoch is not the session's (without claim), or the lease is no longer held; HeadMoved when head or
-        digest differ, or a claim's epoch does; InboxNotEmpty; CancelRequested. Storage faults are StoreErrors.
+        digest differ, or a claim's epoch does; InboxNotEmpty; CancelRequested; InvalidInputError for a ``pruned`` or
+        ``erased`` entry that cannot be done. Before all of them InvalidInputError for entries that leave a gap and
+        for a blob that is not what its address says. Storage faults are StoreErrors.
         """
+        ...
+
+    async def read_blob(self, blob: str) -> bytes:
+        """Return the bytes at a content address. Raises BlobNotFound, StoreCorrupt where they do not match it."""
         ...
 
     async def renew(self, session_id: str, epoch: int, until: Instant) -> Renewal:
@@ -197,6 +275,30 @@ class SessionStore(Protocol):
         """Delete a session; 0 if there is none. Raises SessionBusy over a live lease, of children too.
 
         With ``cascade`` its children go too, recursively, except ``detached`` ones, which become roots.
+        """
+        ...
+
+    async def list_blobs(self, session_id: str) -> frozenset[str]:
+        """Return the addresses of the blobs that a session refers to. Raises SessionNotFoundError."""
+        ...
+
+    async def search(self, query: str, *, session_id: str | None = None, limit: int = 20) -> Sequence[SearchHit]:
+        """Find the entries whose text has every word of ``query``, case and accents apart; words may be beginnings.
+
+        Newest session first, and in it the newest entry. Searched is what was said: inputs, replies, calls, results,
+        notes, summaries, each as far as ``facts.words.MAX_TEXT``. Erased entries are not found. A query without
+        words finds nothing. Raises SessionNotFoundError.
+        """
+        ...
+
+    async def stats(self, session_id: str | None = None) -> StoreStats:
+        """Measure one session, or all; reads every body. Raises SessionNotFoundError."""
+        ...
+
+    async def vacuum(self) -> int:
+        """Give back the space of what was deleted, and leave nothing of what was erased; returns the bytes given back.
+
+        Writes wait meanwhile. Needs about as much free space as the store takes.
         """
         ...
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from power_loop.facts import jsontext
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry, base_digest
+from power_loop.facts.entries import Entry, Erased, Pruned, base_digest, body_hash
+from power_loop.facts.erasure import erased_body
 from power_loop.facts.errors import (
     CancelRequested,
     HeadMoved,
@@ -15,9 +16,22 @@ from power_loop.facts.errors import (
     PowerLoopError,
     SessionBusy,
 )
-from power_loop.ports.store import ENDS, STARTS, Append, Claim, Lease, NewSession, SessionRecord
+from power_loop.ports.store import (
+    ANCHORS,
+    ENDS,
+    ERASES,
+    PRUNES,
+    STARTS,
+    Append,
+    Claim,
+    Lease,
+    NewSession,
+    SessionRecord,
+)
 
 Dead = Callable[[str], bool]
+CARE = ANCHORS | PRUNES | ERASES
+"""Kinds whose append does more than add an entry."""
 
 
 def is_live(lease: Lease | None, now: Instant, dead: Dead) -> bool:
@@ -90,6 +104,14 @@ def ends(append: Append) -> bool:
     return append.release or any(entry.kind in ENDS for entry in append.entries)
 
 
+def takes_care(append: Append) -> bool:
+    """Tell whether an append does more than add entries."""
+    for entry in append.entries:  # noqa: SIM110 -- on the way of every commit; half the time of any()
+        if entry.kind in CARE:
+            return True
+    return False
+
+
 def starting_runs(append: Append) -> set[int]:
     """Return the runs in which an append starts a model call or a tool."""
     return {entry.run for entry in append.entries if entry.kind in STARTS}
@@ -114,6 +136,49 @@ def check_numbering(entries: Iterable[Entry], head: int) -> None:
             raise InvalidInputError(f"Entry {entry.seq} cannot follow entry {expected - 1}; seal it on the head.")
 
 
+def check_append(append: Append) -> None:
+    """Refuse what no state of the session could admit: a gap, or blobs that no entry comes with."""
+    check_numbering(append.entries, append.expected_head)
+    if append.blobs and not append.entries:
+        raise InvalidInputError("Blobs are appended with the entries that refer to them; there is none.")
+
+
+def anchor_after(entries: Iterable[Entry], digest: bytes) -> tuple[int, bytes] | None:
+    """Return number of and digest before the last anchor among entries that follow ``digest``; None without any."""
+    anchor = None
+    for entry in entries:
+        if entry.kind in ANCHORS:
+            anchor = (entry.seq, digest)
+        digest = entry.digest
+    return anchor
+
+
+def check_prune(fact: Pruned, base_seq: int, anchor_seq: int) -> None:
+    """Refuse to delete what is gone, what replay needs, or what the fact counts wrongly. Raises InvalidInputError."""
+    if not base_seq < fact.through < anchor_seq:
+        raise InvalidInputError(
+            f"Cannot prune through entry {fact.through}: the journal begins with entry {base_seq + 1}, and replay "
+            f"needs everything from entry {anchor_seq} on."
+        )
+    if fact.entries != fact.through - base_seq:
+        raise InvalidInputError(f"Pruning through entry {fact.through} deletes {fact.through - base_seq} entries.")
+
+
+def tombstone(fact: Erased, kind: str, version: int, body: str) -> str:
+    """Return what replaces the body of an erasure's target. Raises InvalidInputError, JournalTooNew."""
+    replacement = erased_body(kind, body, version)
+    if body_hash(replacement).hex() != fact.tombstone:
+        raise InvalidInputError(
+            f"The erasure of entry {fact.target} records another replacement. Make it with facts.erasure.erasure_of()."
+        )
+    return replacement
+
+
+def no_target(fact: Erased) -> InvalidInputError:
+    """Return the error for an erasure of an entry that is not there."""
+    return InvalidInputError(f"Entry {fact.target} is not in the journal; there is nothing to erase.")
+
+
 def json_text(value: Mapping[str, Any], what: str) -> str:
     """Return canonical JSON that every store can hold. Raises InvalidInputError."""
     try:
@@ -126,23 +191,26 @@ def check_new(session: NewSession) -> tuple[str, str]:
     """Check a new session's id and numbering; return its config and metadata as JSON. Raises InvalidInputError."""
     if not session.id or jsontext.clean(session.id)[1]:
         raise InvalidInputError(f"{session.id!r} cannot be a session id: use text without NUL or lone surrogates.")
-    check_numbering(session.first, 0)
+    check_numbering(session.first, session.base_seq)
     return json_text(session.config, "config"), json_text(session.metadata, "metadata")
 
 
 def new_record(session: NewSession) -> SessionRecord:
     """Return the row of a session that begins now."""
-    base = base_digest(session.id)
+    base = base_digest(session.id) if session.base_digest is None else session.base_digest
     last = session.first[-1] if session.first else None
+    anchor_seq, anchor_digest = anchor_after(session.first, base) or (session.base_seq + 1, base)
     return SessionRecord(
         id=session.id,
         created_at=session.created_at,
-        updated_at=session.created_at,
-        base_seq=0,
+        updated_at=max(session.created_at, last.time) if last else session.created_at,
+        base_seq=session.base_seq,
         base_digest=base,
-        head_seq=last.seq if last else 0,
+        head_seq=last.seq if last else session.base_seq,
         head_digest=last.digest if last else base,
-        epoch=0,
+        epoch=session.epoch,
+        anchor_seq=anchor_seq,
+        anchor_digest=anchor_digest,
         parent_id=session.parent_id,
         kind=session.kind,
         lifecycle=session.lifecycle,

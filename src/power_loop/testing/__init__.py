@@ -3,6 +3,7 @@
 from power_loop.testing.clock import FakeClock
 from power_loop.testing.crashing import CommitPoint, CrashingStore
 from power_loop.testing.ledger import EffectLedger
+from power_loop.testing.recording import NoRecordedReply, RecordingLLM, ReplayingLLM
 from power_loop.testing.scripted import ScriptedLLM, ScriptExhausted, call, reply
 
 __all__ = [
@@ -10,6 +11,9 @@ __all__ = [
     "CrashingStore",
     "EffectLedger",
     "FakeClock",
+    "NoRecordedReply",
+    "RecordingLLM",
+    "ReplayingLLM",
     "ScriptExhausted",
     "ScriptedLLM",
     "call",

@@ -16,8 +16,10 @@ from power_loop.ports.store import (
     Lease,
     NewSession,
     Renewal,
+    SearchHit,
     SessionRecord,
     SessionStore,
+    StoreStats,
 )
 
 Moment: TypeAlias = Literal["before", "after"]
@@ -161,9 +163,9 @@ class CrashingStore:
         """Return entries."""
         return await self._store.read(session_id, after=after, limit=limit)
 
-    async def load(self, session_id: str) -> tuple[SessionRecord, Sequence[Entry]]:
+    async def load(self, session_id: str, *, whole: bool = False) -> tuple[SessionRecord, Sequence[Entry]]:
         """Return row and entries."""
-        return await self._store.load(session_id)
+        return await self._store.load(session_id, whole=whole)
 
     async def last(self, session_id: str, kinds: Sequence[str]) -> Entry | None:
         """Return the newest entry of some kinds."""
@@ -172,6 +174,26 @@ class CrashingStore:
     async def inbox(self, session_id: str) -> Sequence[InboxRow]:
         """Return the unconsumed commands."""
         return await self._store.inbox(session_id)
+
+    async def read_blob(self, blob: str) -> bytes:
+        """Return the bytes at an address."""
+        return await self._store.read_blob(blob)
+
+    async def list_blobs(self, session_id: str) -> frozenset[str]:
+        """Return the blobs that a session refers to."""
+        return await self._store.list_blobs(session_id)
+
+    async def search(self, query: str, *, session_id: str | None = None, limit: int = 20) -> Sequence[SearchHit]:
+        """Find entries."""
+        return await self._store.search(query, session_id=session_id, limit=limit)
+
+    async def stats(self, session_id: str | None = None) -> StoreStats:
+        """Measure sessions."""
+        return await self._store.stats(session_id)
+
+    async def vacuum(self) -> int:
+        """Give back space."""
+        return await self._store.vacuum()
 
     async def close(self) -> None:
         """Close the wrapped store."""

@@ -27,7 +27,9 @@ CREATE TABLE sessions (
     lease_boot_id TEXT,
     lease_boot_ms INTEGER,
     config TEXT NOT NULL,
-    metadata TEXT NOT NULL
+    metadata TEXT NOT NULL,
+    anchor_seq INTEGER,
+    anchor_digest BLOB
 );
 
 CREATE INDEX sessions_by_parent ON sessions (parent_id) WHERE parent_id IS NOT NULL;
@@ -40,7 +42,8 @@ CREATE TABLE entries (
     round INTEGER NOT NULL,
     time INTEGER NOT NULL,
     body TEXT NOT NULL,
-    digest BLOB NOT NULL
+    digest BLOB NOT NULL,
+    body_digest BLOB
 );
 
 CREATE TABLE inbox (
@@ -58,6 +61,14 @@ CREATE TABLE blobs (
     digest BLOB PRIMARY KEY NOT NULL,
     body BLOB NOT NULL
 );
+
+CREATE TABLE blob_refs (
+    session INTEGER NOT NULL,
+    blob BLOB NOT NULL,
+    PRIMARY KEY (session, blob)
+) WITHOUT ROWID;
+
+CREATE INDEX blob_refs_by_blob ON blob_refs (blob);
 
 CREATE VIEW journal AS
 SELECT

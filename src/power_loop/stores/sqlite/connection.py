@@ -119,6 +119,7 @@ def open_writer(path: str, connect: Connect, busy_timeout: float, clock: Clock, 
         db.execute(f"PRAGMA busy_timeout={round(busy_timeout * 1000)}")
         db.execute("PRAGMA wal_autocheckpoint=0")
         db.execute(f"PRAGMA journal_size_limit={_WAL_BYTES_KEPT}")
+        db.execute("PRAGMA secure_delete=ON")  # what is erased is overwritten, whatever SQLite was built with
         if _pragma(db, "journal_mode") != "wal" or _missing(db, path):
             with held():
                 _make_wal(db, path)

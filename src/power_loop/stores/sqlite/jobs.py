@@ -12,7 +12,7 @@ from power_loop.facts.entries import Entry
 from power_loop.facts.errors import SessionExistsError, SessionNotFoundError, StoreCorrupt
 from power_loop.ports.store import Append, CommandKind, NewSession, Renewal, SessionRecord
 from power_loop.stores import rules
-from power_loop.stores.sqlite import sql
+from power_loop.stores.sqlite import care, sql
 from power_loop.stores.sqlite.connection import Connection
 from power_loop.stores.sqlite.queries import Row, find, find_key, to_record
 from power_loop.stores.sqlite.tickets import Ticket
@@ -20,6 +20,7 @@ from power_loop.stores.sqlite.tickets import Ticket
 T = TypeVar("T")
 
 _FRAME = 4096
+_ENTRIES_ON_A_PAGE = 8
 _KEYS_KEPT = 10_000
 """Sessions whose key a database remembers, so that a commit in the middle of a run need not look it up."""
 
@@ -29,6 +30,8 @@ class Job(ABC, Generic[T]):
 
     durable = True
     """Whether its commit must reach the disk before the caller hears of it."""
+    grouped = True
+    """Whether it shares a transaction with others; else it runs outside of any."""
 
     def __init__(self) -> None:
         self.ticket: Ticket[T] = Ticket()
@@ -52,8 +55,10 @@ class AppendJob(Job[None]):
 
     def __init__(self, append: Append, path: str, dead: rules.Dead, keys: dict[str, int]) -> None:
         super().__init__()
-        rules.check_numbering(append.entries, append.expected_head)
+        rules.check_append(append)
         self.append = append
+        self._takes_care = rules.takes_care(append)
+        self._deleted = 0
         self._path = path
         self._dead = dead
         self._keys = keys
@@ -71,6 +76,10 @@ class AppendJob(Job[None]):
             self._consume(db, key)
             self._check_inbox(db, key)
         _insert(db, key, append.entries)
+        if append.blobs:
+            care.add_blobs(db, key, append.blobs)
+        if self._takes_care:
+            self._deleted = care.take_care(db, key, append)
 
     def _at_once(self, db: Connection) -> int | None:
         """Move the head in one statement; None where the case is not a usual one, or is refused."""
@@ -161,13 +170,17 @@ class AppendJob(Job[None]):
 
     @property
     def pages(self) -> int:
-        """Three pages of tables, and the bodies."""
-        return 3 + sum(len(entry.body) for entry in self.append.entries) // _FRAME
+        """Three pages of tables, the bodies, the blobs, and what was deleted."""
+        blobs = sum(map(len, self.append.blobs.values())) if self.append.blobs else 0
+        written = sum(len(entry.body) for entry in self.append.entries) + blobs
+        return 3 + written // _FRAME + self._deleted // _ENTRIES_ON_A_PAGE
 
 
 def _insert(db: Connection, key: int, entries: tuple[Entry, ...]) -> None:
     first = sql.entry_id(key, 0)
-    rows = [(first + e.seq, e.kind, e.version, e.run, e.round, e.time, e.body, e.digest) for e in entries]
+    rows = [
+        (first + e.seq, e.kind, e.version, e.run, e.round, e.time, e.body, e.digest, e.body_digest) for e in entries
+    ]
     db.executemany(sql.ADD_ENTRY, rows)
 
 
@@ -189,9 +202,12 @@ class CreateJob(Job[SessionRecord]):
             find_key(db, session.parent_id)
         values = (
             *(new.id, new.parent_id, new.kind, new.lifecycle, new.depth, new.created_at, new.updated_at),
-            *(new.base_seq, new.base_digest, new.head_seq, new.head_digest, new.epoch, self._config, self._metadata),
+            *(new.base_seq, new.base_digest, new.head_seq, new.head_digest, new.epoch),
+            *(*(rules.anchor_after(session.first, new.base_digest) or (None, None)), self._config, self._metadata),
         )
-        _insert(db, db.execute(sql.CREATE, values).lastrowid or 0, session.first)
+        key = db.execute(sql.CREATE, values).lastrowid or 0
+        _insert(db, key, session.first)
+        care.add_blobs(db, key, session.blobs)
         return to_record(db.execute(sql.GET, (session.id,)).fetchone())
 
     def committed(self, db: Connection) -> bool:
@@ -267,6 +283,7 @@ class DeleteJob(Job[int]):
     def __init__(self, session_id: str, now: Instant, dead: rules.Dead, *, cascade: bool) -> None:
         super().__init__()
         self._session_id, self._cascade, self._now, self._dead = session_id, cascade, now, dead
+        self._deleted = 0
 
     def apply(self, db: Connection) -> int:
         """Delete unless someone drives it; returns how many sessions went."""
@@ -281,7 +298,8 @@ class DeleteJob(Job[int]):
             if rules.is_live(row.lease, self._now, self._dead):
                 raise rules.busy(name, row.lease)
         for row in rows:
-            db.execute(sql.DELETE_ENTRIES, (sql.entry_id(row.key, 0), sql.entry_id(row.key, sql.MAX_SEQ)))
+            care.forget(db, row.key)
+            self._deleted += db.execute(sql.DELETE_ENTRIES, sql.entry_ids(row.key)).rowcount
             db.execute(sql.DELETE_INBOX, (row.key,))
             db.execute(sql.DELETE_SESSION, (row.key,))
         for name in freed:
@@ -291,3 +309,8 @@ class DeleteJob(Job[int]):
     def committed(self, db: Connection) -> bool:
         """Tell whether the session is gone."""
         return db.execute(sql.FIND_KEY, (self._session_id,)).fetchone() is None
+
+    @property
+    def pages(self) -> int:
+        """A few for each session, and what its entries took."""
+        return 3 + self._deleted // _ENTRIES_ON_A_PAGE

@@ -58,7 +58,7 @@ def find_key(db: Connection, session_id: str) -> int:
 def to_record(row: Sequence[Any]) -> SessionRecord:
     """Make the record of a row of ``sql.RECORD_COLUMNS``."""
     session_id, created_at, updated_at, base_seq, base_digest, head_seq, head_digest, epoch = row[:_LEASE]
-    parent_id, kind, lifecycle, depth, config, metadata = row[_LEASE + 4 : _LEASE + 10]
+    parent_id, kind, lifecycle, depth, config, metadata, anchor_seq, anchor_digest = row[_LEASE + 4 : _LEASE + 12]
     return SessionRecord(
         id=session_id,
         created_at=created_at,
@@ -68,6 +68,8 @@ def to_record(row: Sequence[Any]) -> SessionRecord:
         head_seq=head_seq,
         head_digest=head_digest,
         epoch=epoch,
+        anchor_seq=anchor_seq,
+        anchor_digest=anchor_digest,
         lease=_lease(*row[_LEASE : _LEASE + 4]),
         parent_id=parent_id,
         kind=kind,
@@ -104,17 +106,18 @@ def _entries(db: Connection, key: int, after: int, limit: int | None) -> list[En
     return list(starmap(Entry, db.execute(sql.READ, (*ids, -1 if limit is None else max(limit, 0)))))
 
 
-def load(db: Connection, session_id: str) -> tuple[SessionRecord, list[Entry]]:
-    """Return row and all entries. Raises SessionNotFoundError."""
+def load(db: Connection, session_id: str, *, whole: bool) -> tuple[SessionRecord, list[Entry]]:
+    """Return row and entries from the anchor on, or all. Raises SessionNotFoundError."""
     row = _one(db, sql.GET, session_id)
-    return to_record(row), _entries(db, row[-1], 0, None)
+    record = to_record(row)
+    return record, _entries(db, row[-1], 0 if whole else record.anchor_seq - 1, None)
 
 
 def last(db: Connection, session_id: str, kinds: Sequence[str]) -> Entry | None:
     """Return the newest entry of one of these kinds. Raises SessionNotFoundError."""
     key = find_key(db, session_id)
     names = jsontext.encode([jsontext.clean(kind)[0] for kind in kinds])
-    row = db.execute(sql.LAST, (sql.entry_id(key, 0), sql.entry_id(key, sql.MAX_SEQ), names)).fetchone()
+    row = db.execute(sql.LAST, (*sql.entry_ids(key), names)).fetchone()
     return None if row is None else Entry(*row)
 
 

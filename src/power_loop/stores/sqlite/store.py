@@ -3,17 +3,31 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock, Instant
 from power_loop.facts.entries import Entry
 from power_loop.facts.errors import ConfigError, StoreClosed, StoreForked
-from power_loop.ports.store import Append, CommandKind, InboxRow, Lease, NewSession, Renewal, SessionRecord
+from power_loop.ports.store import (
+    Append,
+    CommandKind,
+    InboxRow,
+    Lease,
+    NewSession,
+    Renewal,
+    SearchHit,
+    SessionRecord,
+    StoreStats,
+)
 from power_loop.stores import rules
-from power_loop.stores.sqlite import database, queries
+from power_loop.stores.blobs import check_blobs
+from power_loop.stores.sqlite import care, database, queries, searching, statistics
 from power_loop.stores.sqlite.connection import Connect, Connection, connect_sqlite3
 from power_loop.stores.sqlite.database import Database
 from power_loop.stores.sqlite.jobs import AppendJob, CreateJob, DeleteJob, EnqueueJob, Job, ReleaseJob, RenewJob
+from power_loop.stores.sqlite.searching import IndexJob
+from power_loop.stores.sqlite.statistics import VacuumJob
 
 T = TypeVar("T")
 
@@ -95,7 +109,9 @@ class SqliteStore:
 
     async def create(self, session: NewSession) -> SessionRecord:
         """Create a session; see the port."""
-        return await self._write(CreateJob(session))
+        opened = self._open()
+        await check_blobs(session.blobs)
+        return await opened.write(CreateJob(session))
 
     async def get(self, session_id: str) -> SessionRecord:
         """Return a session's row; see the port."""
@@ -111,9 +127,9 @@ class SqliteStore:
         """Return entries with ``seq > after``; see the port."""
         return await self._read(lambda db: queries.read(db, session_id, after, limit))
 
-    async def load(self, session_id: str) -> tuple[SessionRecord, Sequence[Entry]]:
-        """Return row and all entries; see the port."""
-        return await self._read(lambda db: queries.load(db, session_id))
+    async def load(self, session_id: str, *, whole: bool = False) -> tuple[SessionRecord, Sequence[Entry]]:
+        """Return row and entries from the anchor on, or all; see the port."""
+        return await self._read(lambda db: queries.load(db, session_id, whole=whole))
 
     async def last(self, session_id: str, kinds: Sequence[str]) -> Entry | None:
         """Return the newest entry of one of these kinds; see the port."""
@@ -122,7 +138,17 @@ class SqliteStore:
     async def append(self, append: Append) -> None:
         """Commit; see the port."""
         opened = self._open()
+        if append.blobs:
+            await check_blobs(append.blobs)
         await opened.write(AppendJob(append, self._path, opened.driver.is_dead, opened.keys))
+
+    async def read_blob(self, blob: str) -> bytes:
+        """Return the bytes at a content address; see the port."""
+        return await self._read(lambda db: care.read_blob(db, blob, self._path))
+
+    async def list_blobs(self, session_id: str) -> frozenset[str]:
+        """Return the blobs that a session refers to; see the port."""
+        return await self._read(lambda db: care.list_blobs(db, session_id))
 
     async def renew(self, session_id: str, epoch: int, until: Instant) -> Renewal:
         """Extend the lease while the epoch is ours; see the port."""
@@ -144,6 +170,24 @@ class SqliteStore:
         """Delete a session; see the port."""
         opened = self._open()
         return await opened.write(DeleteJob(session_id, now, opened.driver.is_dead, cascade=cascade))
+
+    async def search(self, query: str, *, session_id: str | None = None, limit: int = 20) -> Sequence[SearchHit]:
+        """Find entries by words; see the port. The first search of a database indexes all of it, in small commits."""
+        keys = await self._read(lambda db: searching.to_index(db, session_id))
+        while keys:
+            done = await self._write(IndexJob(keys))
+            keys = keys[done:]
+        return await self._read(lambda db: searching.search(db, query, session_id, limit))
+
+    async def stats(self, session_id: str | None = None) -> StoreStats:
+        """Measure one session, or all, each as of its own moment; see the port."""
+        keys, total, free = await self._read(lambda db: statistics.begin(db, session_id))
+        measured = [await self._read(partial(statistics.measure, key=key, session_id=name)) for key, name in keys]
+        return StoreStats(tuple(measured), total, free)
+
+    async def vacuum(self) -> int:
+        """Give back the space of what was deleted; see the port. Other processes' writes get StoreBusy meanwhile."""
+        return await self._write(VacuumJob(self._path))
 
     async def close(self) -> None:
         """Finish what is queued; the last store of a file also ends its threads and lets go of its locks."""

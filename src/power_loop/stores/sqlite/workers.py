@@ -106,15 +106,28 @@ class Writer(Worker[Job[Any]]):
         self._on_end()
 
     def serve(self, batch: list[Job[Any]]) -> None:
-        """Commit a group, then tell; checkpoint when it is time."""
+        """Commit a group, then tell; checkpoint when it is time. What cannot be in a group follows it."""
         if self._suspect:
             self.drop()
+        group = [job for job in batch if job.grouped]
         try:
-            self._commit(self._link.get(), batch)
+            self._commit(self._link.get(), group)
         except Exception as error:  # noqa: BLE001 -- each caller gets it, typed
-            _fail_all(batch, self._fault(error))
-        deliver(job.ticket for job in batch)
+            _fail_all(group, self._fault(error))
+        deliver(job.ticket for job in group)
+        if len(group) < len(batch):
+            self._run_alone([job for job in batch if not job.grouped])
         self._checkpoint_in_time()
+
+    def _run_alone(self, jobs: list[Job[Any]]) -> None:
+        for job in jobs:
+            try:
+                db = self._link.get()
+                with self._held():
+                    job.ticket.result = job.apply(db)
+            except Exception as error:  # noqa: BLE001 -- the caller gets it, typed
+                job.ticket.error = self._fault(error)
+        deliver(job.ticket for job in jobs)
 
     def _fault(self, error: Exception) -> StoreError:
         fault = typed(error, self.path)
@@ -122,6 +135,8 @@ class Writer(Worker[Job[Any]]):
         return fault
 
     def _commit(self, db: Connection, batch: list[Job[Any]]) -> None:
+        if not batch:
+            return
         with self._held(), _synchronous(db, durable=any(job.durable for job in batch)):
             db.execute("BEGIN IMMEDIATE")
             try:

@@ -1,12 +1,13 @@
 """What the suites share: the store under test, a fixed point in time, and the hand of a driver."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest_asyncio
 
+from power_loop.facts.blobs import blob_id
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry, Fact, ModelCalled, Note, RunEnded, ToolStarted, seal_all
+from power_loop.facts.entries import Entry, Fact, ModelCalled, Note, RunEnded, ToolStarted, seal_all, verify
 from power_loop.ports.store import Append, Claim, NewSession, SessionRecord, SessionStore
 
 NOW = Instant(1_700_000_000_000, "boot-of-the-suite", 5_000_000)
@@ -18,6 +19,16 @@ STARTED = ToolStarted(call="call_1_0", name="tool")
 ENDED = RunEnded(status="completed")
 
 
+class Anchor(Fact, frozen=True):
+    """A compaction, as far as a store cares."""
+
+    kind = "compacted"
+    summary: str
+
+
+ANCHOR = Anchor("what was said")
+
+
 def new(session_id: str, **fields: object) -> NewSession:
     """Return a new session without entries."""
     return NewSession(id=session_id, created_at=NOW.wall_ms, **fields)  # type: ignore[arg-type]
@@ -26,6 +37,28 @@ def new(session_id: str, **fields: object) -> NewSession:
 def claim_of(owner: str, *, now: Instant = NOW, ttl: float = TTL) -> Claim:
     """Return a claim that lasts ``ttl`` seconds from ``now``."""
     return Claim(owner, now.plus(ttl), now)
+
+
+def note(text: str) -> Note:
+    """Return something to say."""
+    return Note(topic="test", text=text)
+
+
+def about(data: bytes, text: str = "see") -> Note:
+    """Return a note that mentions a blob."""
+    return note(f"{text} {blob_id(data)}")
+
+
+def named(*blobs: bytes) -> dict[str, bytes]:
+    """Return blobs by their addresses."""
+    return {blob_id(data): data for data in blobs}
+
+
+async def verified(store: SessionStore, session_id: str) -> tuple[SessionRecord, list[Entry]]:
+    """Return row and whole journal, after checking the chain."""
+    row, entries = await store.load(session_id, whole=True)
+    verify(entries, base_seq=row.base_seq, base=row.base_digest, head_seq=row.head_seq, head=row.head_digest)
+    return row, list(entries)
 
 
 class Hand:
@@ -51,10 +84,11 @@ class Hand:
         consumes: tuple[int, ...] = (),
         release: bool = False,
         time: int = NOW.wall_ms,
+        blobs: Mapping[str, bytes] | None = None,
     ) -> Append:
         """Make a commit on the head."""
         entries = self.seal(*facts, run=self.epoch + 1 if claim else self.epoch, time=time)
-        return Append(self.id, self.epoch, self.seq, self.digest, entries, consumes, claim, release)
+        return Append(self.id, self.epoch, self.seq, self.digest, entries, consumes, claim, release, blobs or {})
 
     def moved(self, append: Append) -> None:
         """Take over what a commit left behind."""
@@ -63,10 +97,15 @@ class Hand:
             self.seq, self.digest = append.entries[-1].seq, append.entries[-1].digest
 
     async def commit(
-        self, *facts: Fact, consumes: tuple[int, ...] = (), release: bool = False, time: int = NOW.wall_ms
+        self,
+        *facts: Fact,
+        consumes: tuple[int, ...] = (),
+        release: bool = False,
+        time: int = NOW.wall_ms,
+        blobs: Mapping[str, bytes] | None = None,
     ) -> tuple[Entry, ...]:
         """Append facts under the lease held."""
-        append = self.plan(*facts, consumes=consumes, release=release, time=time)
+        append = self.plan(*facts, consumes=consumes, release=release, time=time, blobs=blobs)
         await self.store.append(append)
         self.moved(append)
         return append.entries

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from pathlib import Path
 
+from power_loop.facts.entries import Pruned
+from power_loop.facts.erasure import erasure_of
 from power_loop.facts.errors import LeaseLost
 from power_loop.ports.store import SessionStore
-from power_loop.testing.conformance.base import NOTE, Hand, Suite
+from power_loop.testing.conformance.base import ANCHOR, NOTE, Hand, Suite, about, named
 
 
 def _say(word: object) -> None:
@@ -38,9 +40,28 @@ async def _append_until_lost(store: SessionStore) -> None:
         _say(error.code)
 
 
+async def _care(store: SessionStore) -> None:
+    """Add, compact, prune and erase, each with a blob that must come and go with what mentions it."""
+    hand = Hand(store, await store.get("s"))
+    await hand.claim()
+    number = 0
+    base = 0
+    while True:
+        number += 1
+        data = f"blob {number} ".encode() * 2000
+        secret, kept = await hand.commit(about(data, "secret"), about(b"shared"), blobs=named(data, b"shared"))
+        _say(hand.seq)
+        await hand.commit(erasure_of(secret))
+        _say(hand.seq)
+        await hand.commit(ANCHOR, Pruned(kept.seq - 1, kept.seq - 1 - base))
+        base = kept.seq - 1
+        _say(hand.seq)
+
+
 SCENARIOS: dict[str, Callable[[SessionStore], Awaitable[None]]] = {
     "hold": _hold,
     "append": _append,
+    "care": _care,
     "append-until-lost": _append_until_lost,
 }
 

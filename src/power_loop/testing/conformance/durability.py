@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from power_loop.facts.entries import verify
+from power_loop.facts.blobs import blobs_in
+from power_loop.facts.entries import Erased, verify
 from power_loop.facts.errors import LeaseLost, SessionBusy, StoreForked
 from power_loop.ports.store import SessionStore
-from power_loop.testing.conformance.base import NOTE, NOW, TTL, Hand, Suite, new
+from power_loop.testing.conformance.base import NOTE, NOW, TTL, Hand, Suite, new, verified
 
 
 async def check(store: SessionStore, session_id: str, *, at_least: int) -> int:
@@ -101,6 +102,28 @@ class Durability(Suite):
         hand = Hand(store, await store.get("s"))
         await hand.claim(NOTE, now=NOW.plus(TTL))
         assert await check(store, "s", at_least=1) == length + 1
+
+    async def test_a_kill_amid_blobs_prunes_and_erasures_leaves_all_or_nothing_of_each(
+        self, store: SessionStore, tmp_path: Path
+    ) -> None:
+        await store.create(new("s"))
+        for _ in range(3):
+            child = await self.child("care", tmp_path)
+            for _ in range(8):
+                await self.told(child)
+            said = await self.kill(child)
+            row, entries = await verified(store, "s")
+            assert row.head_seq >= said
+            mentioned = {blob for entry in entries for blob in blobs_in(entry.body)}
+            for blob in mentioned:
+                assert await store.read_blob(blob)
+            (stats,) = (await store.stats("s")).sessions
+            assert stats.blobs == len(mentioned)
+            facts = [entry.fact for entry in entries if entry.kind == Erased.kind]
+            erased = {fact.target for fact in facts if isinstance(fact, Erased)}
+            assert {entry.seq for entry in entries if entry.body_digest} == erased - set(range(row.base_seq + 1))
+            await store.delete("s", now=NOW.plus(TTL))
+            await store.create(new("s"))
 
     async def test_two_processes_write_at_once(self, store: SessionStore, tmp_path: Path) -> None:
         await store.create(new("s"))

@@ -1,0 +1,1 @@
+"""Tools that come with the kernel; each knows ports and facts only."""
