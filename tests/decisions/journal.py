@@ -23,7 +23,7 @@ def journal(*facts: Fact | tuple[int, Fact]) -> list[Entry]:
     digest, run = BASE, 1
     for seq, item in enumerate(facts, 1):
         run, fact = item if isinstance(item, tuple) else (run, item)
-        entry = seal(fact, previous=digest, seq=seq, run=run, round_=0, time=1_000 + seq)
+        entry = seal(fact, digest, seq, run, 0, 1_000 + seq)
         entries.append(entry)
         digest = entry.digest
     return entries

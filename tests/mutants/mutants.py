@@ -184,8 +184,9 @@ MUTANTS = (
     ),
     # -- engine
     mutant(
-        "tool started not committed", "P4 P7", "engine/tool_call.py",
-        "        await run.commit(\n            ToolStarted(", "        run.stage(\n            ToolStarted(",
+        "tool started not committed", "P4 P7", "engine/run_tools.py",
+        "            await self._run.commit(*admitted.values())",
+        "            for start in admitted.values():\n                self._run.stage(start)",
         f"{DURABLE}::test_calls_of_model_and_tools_are_durable_before_they_are_made",
     ),
     mutant(
@@ -196,9 +197,8 @@ MUTANTS = (
     mutant(
         "told before written", "P1", "engine/journal.py",
         "            await self._store.append(append)\n        except asyncio.CancelledError:",
-        "            for entry in entries:\n"
-        "                for listener in self._services.listeners:\n"
-        "                    listener.on_entry(self.session_id, entry)\n"
+        "            for listener in self._services.listeners:\n"
+        "                listener.on_entries(self.session_id, append.entries)\n"
         "            await self._store.append(append)\n        except asyncio.CancelledError:",
         f"{DURABLE}::test_nobody_hears_of_an_entry_before_it_is_durable",
     ),

@@ -5,7 +5,7 @@ Nothing here is stored; deleting a state loses nothing. It knows no stores, no m
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 
@@ -331,8 +331,8 @@ _FactT = TypeVar("_FactT", bound=Fact)
 
 
 def _of(entry: Entry, _kind: type[_FactT]) -> _FactT:
-    """Return the entry's fact, typed; the dispatch by kind is what makes the cast true."""
-    return cast("_FactT", entry.fact)
+    """Return the entry's fact, typed; the dispatch by kind is what makes the type true."""
+    return entry.decoded or entry.fact  # type: ignore[return-value]
 
 
 def _fact(entry: Entry | None, kind: type[_FactT]) -> _FactT | None:

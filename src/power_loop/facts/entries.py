@@ -312,16 +312,16 @@ def base_digest(session_id: str) -> bytes:
 
 def chain(previous: bytes, seq: int, kind: str, version: int, run: int, round_: int, time: int, body: str) -> bytes:
     """Return d(n) = H(d(n-1), all columns, H(body)); H is BLAKE2b (RFC 7693) of 16 bytes, quick on short texts."""
-    columns = f"{seq}|{kind}|{version}|{run}|{round_}|{time}|".encode()
     content = blake2b(body.encode(), digest_size=DIGEST_BYTES).digest()
+    columns = f"{seq}|{kind}|{version}|{run}|{round_}|{time}|".encode()
     return blake2b(previous + columns + content, digest_size=DIGEST_BYTES).digest()
 
 
-def seal(fact: Fact, *, previous: bytes, seq: int, run: int, round_: int, time: int) -> Entry:
+def seal(fact: Fact, previous: bytes, seq: int, run: int, round_: int, time: int) -> Entry:
     """Make the entry that follows ``previous`` at ``seq``."""
-    body = jsontext.encode(fact)
-    digest = chain(previous, seq, fact.kind, fact.version, run, round_, time, body)
-    return Entry(seq, fact.kind, fact.version, run, round_, time, body, digest, fact)
+    kind, version, body = fact.kind, fact.version, jsontext.encode(fact)
+    digest = chain(previous, seq, kind, version, run, round_, time, body)
+    return Entry(seq, kind, version, run, round_, time, body, digest, fact)
 
 
 def seal_all(
@@ -330,7 +330,7 @@ def seal_all(
     """Make the entries that follow a head."""
     entries: list[Entry] = []
     for fact in facts:
-        entry = seal(fact, previous=head_digest, seq=head_seq + 1, run=run, round_=round_, time=time)
+        entry = seal(fact, head_digest, head_seq + 1, run, round_, time)
         head_seq, head_digest = entry.seq, entry.digest
         entries.append(entry)
     return tuple(entries)

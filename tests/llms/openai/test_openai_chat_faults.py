@@ -26,8 +26,8 @@ from power_loop.facts.errors import (
 )
 from power_loop.facts.messages import to_message
 from power_loop.llms import openai_chat, sse
-from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.llms.explain import retry_after
+from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.ports.llm import LLMRequest, LLMResponse
 from power_loop.testing.faulty_server import (
     DONE,

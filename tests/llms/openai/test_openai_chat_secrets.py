@@ -12,8 +12,8 @@ import pytest
 
 from power_loop.facts.errors import ConfigError, LLMError
 from power_loop.facts.messages import to_message
-from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.llms.explain import redact
+from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.ports.llm import LLMRequest
 from power_loop.testing.faulty_server import (
     DONE,

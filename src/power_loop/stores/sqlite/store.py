@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock, Instant
 from power_loop.facts.entries import Entry
@@ -119,10 +119,10 @@ class SqliteStore:
         """Return the newest entry of one of these kinds; see the port."""
         return await self._read(lambda db: queries.last(db, session_id, kinds))
 
-    async def append(self, append: Append) -> None:
-        """Commit; see the port."""
+    def append(self, append: Append) -> Coroutine[Any, Any, None]:
+        """Commit; see the port. No coroutine of its own: it would be resumed for nothing, once per commit."""
         opened = self._open()
-        await opened.write(AppendJob(append, self._path, opened.driver.is_dead, opened.keys))
+        return opened.write(AppendJob(append, self._path, opened.driver.is_dead, opened.keys))
 
     async def renew(self, session_id: str, epoch: int, until: Instant) -> Renewal:
         """Extend the lease while the epoch is ours; see the port."""
