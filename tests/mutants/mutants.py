@@ -196,10 +196,10 @@ MUTANTS = (
     ),
     mutant(
         "told before written", "P1", "engine/journal.py",
-        "            await self._store.append(append)\n        except asyncio.CancelledError:",
-        "            for listener in self._services.listeners:\n"
-        "                listener.on_entries(self.session_id, append.entries)\n"
-        "            await self._store.append(append)\n        except asyncio.CancelledError:",
+        "                    await self._store.append(append)\n                except (",
+        "                    for listener in self._services.listeners:\n"
+        "                        listener.on_entries(self.session_id, append.entries)\n"
+        "                    await self._store.append(append)\n                except (",
         f"{DURABLE}::test_nobody_hears_of_an_entry_before_it_is_durable",
     ),
     mutant(
