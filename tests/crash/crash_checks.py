@@ -6,7 +6,8 @@ from typing import Any
 
 from crash_world import SESSION, World
 
-from power_loop.facts.entries import Entry, RunEnded, ToolFinished, ToolStarted, verify
+from power_loop.facts.chain import verify
+from power_loop.facts.entries import Entry, RunEnded, ToolFinished, ToolStarted
 
 UNKNOWN = "is unknown"
 

@@ -12,7 +12,7 @@ from crash_world import SESSION, World
 
 from power_loop import AgentLoopConfig, StatefulAgentLoop, ToolContext, tool
 from power_loop.engine import run_tools
-from power_loop.facts.entries import verify
+from power_loop.facts.chain import verify
 from power_loop.ports.store import SessionStore
 from power_loop.stores import MemoryStore, SqliteStore
 from power_loop.testing import ScriptedLLM, call, reply

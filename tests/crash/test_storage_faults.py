@@ -170,7 +170,7 @@ async def test_a_locked_database(tmp_path: Path) -> None:
 FULL = """
 import asyncio, resource, signal, sys
 from power_loop import StatefulAgentLoop
-from power_loop.facts.entries import verify
+from power_loop.facts.chain import verify
 from power_loop.facts.errors import StoreFull, StoreIOError
 from power_loop.testing import ScriptedLLM
 

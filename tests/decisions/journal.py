@@ -1,6 +1,7 @@
 """Builds journals by hand, for tests of pure code."""
 
 from power_loop.decisions.state import State, replay
+from power_loop.facts.chain import base_digest, seal
 from power_loop.facts.entries import (
     DefinitionChanged,
     Entry,
@@ -10,8 +11,6 @@ from power_loop.facts.entries import (
     ModelReplied,
     RecordedCall,
     RunStarted,
-    base_digest,
-    seal,
 )
 
 BASE = base_digest("sess_test")
@@ -23,7 +22,7 @@ def journal(*facts: Fact | tuple[int, Fact]) -> list[Entry]:
     digest, run = BASE, 1
     for seq, item in enumerate(facts, 1):
         run, fact = item if isinstance(item, tuple) else (run, item)
-        entry = seal(fact, previous=digest, seq=seq, run=run, round_=0, time=1_000 + seq)
+        entry = seal(fact, digest, seq, run, 0, 1_000 + seq)
         entries.append(entry)
         digest = entry.digest
     return entries

@@ -1,5 +1,6 @@
 """Sessions as dead drivers leave them: facts in the journal, no end, no lease."""
 
+from power_loop.facts.chain import seal_all
 from power_loop.facts.clock import SYSTEM_CLOCK
 from power_loop.facts.entries import (
     DefinitionChanged,
@@ -10,7 +11,6 @@ from power_loop.facts.entries import (
     ModelReplied,
     RecordedCall,
     RunStarted,
-    seal_all,
 )
 from power_loop.ports.store import Append, Claim, NewSession
 

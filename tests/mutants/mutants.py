@@ -117,13 +117,14 @@ MUTANTS = (
     ),
     # -- facts
     mutant(
-        "digest not chained", "P12", "facts/entries.py",
+        "digest not chained", "P12", "facts/chain.py",
         "return blake2b(previous + columns + content", "return blake2b(columns + content",
         f"{GOLDEN}::test_a_forged_entry_with_a_digest_of_its_own_is_noticed_by_the_next",
     ),
     mutant(
-        "digest without the body", "P12", "facts/entries.py",
-        "blake2b(body.encode(), digest_size", 'blake2b(b"", digest_size',
+        "digest without the body", "P12", "facts/chain.py",
+        "content = body_digest or blake2b(body.encode(), digest_size",
+        'content = body_digest or blake2b(b"", digest_size',
         f"{STATE}::test_a_changed_body_is_noticed",
     ),
     mutant(
@@ -184,8 +185,9 @@ MUTANTS = (
     ),
     # -- engine
     mutant(
-        "tool started not committed", "P4 P7", "engine/tool_call.py",
-        "        await run.commit(\n            ToolStarted(", "        run.stage(\n            ToolStarted(",
+        "tool started not committed", "P4 P7", "engine/run_tools.py",
+        "            await self._run.commit(*admitted.values())",
+        "            for start in admitted.values():\n                self._run.stage(start)",
         f"{DURABLE}::test_calls_of_model_and_tools_are_durable_before_they_are_made",
     ),
     mutant(
@@ -196,9 +198,8 @@ MUTANTS = (
     mutant(
         "told before written", "P1", "engine/journal.py",
         "            await self._store.append(append)\n        except asyncio.CancelledError:",
-        "            for entry in entries:\n"
-        "                for listener in self._services.listeners:\n"
-        "                    listener.on_entry(self.session_id, entry)\n"
+        "            for listener in self._services.listeners:\n"
+        "                listener.on_entries(self.session_id, append.entries)\n"
         "            await self._store.append(append)\n        except asyncio.CancelledError:",
         f"{DURABLE}::test_nobody_hears_of_an_entry_before_it_is_durable",
     ),

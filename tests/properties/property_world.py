@@ -135,9 +135,9 @@ class ProcessStore(CrashingStore):
         if self._process.dead:
             raise StoreUnavailable("This process was killed.", path=self.path)
 
-    async def load(self, session_id: str) -> Any:
+    async def load(self, session_id: str, *, whole: bool = False) -> Any:
         self._alive()
-        return await super().load(session_id)
+        return await super().load(session_id, whole=whole)
 
     async def renew(self, *args: Any, **kwargs: Any) -> Any:
         self._alive()

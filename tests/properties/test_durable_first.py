@@ -7,6 +7,7 @@ import pytest
 
 from power_loop import AgentEventBus, MemoryStore, StatefulAgentLoop, ToolContext, tool
 from power_loop.engine import run_tools
+from power_loop.facts.chain import seal_all
 from power_loop.facts.clock import SYSTEM_CLOCK
 from power_loop.facts.entries import (
     DefinitionChanged,
@@ -17,7 +18,6 @@ from power_loop.facts.entries import (
     RecordedCall,
     RunStarted,
     ToolStarted,
-    seal_all,
 )
 from power_loop.facts.ids import idempotency_key
 from power_loop.ports.store import Append, Claim, NewSession

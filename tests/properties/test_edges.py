@@ -16,6 +16,7 @@ from power_loop import (
     ToolRegistry,
     tool,
 )
+from power_loop.facts.chain import seal_all
 from power_loop.facts.clock import SYSTEM_CLOCK
 from power_loop.facts.entries import (
     DefinitionChanged,
@@ -26,7 +27,6 @@ from power_loop.facts.entries import (
     ModelReplied,
     RecordedCall,
     RunStarted,
-    seal_all,
 )
 from power_loop.facts.jsontext import encode
 from power_loop.ports.store import Append, Claim, NewSession

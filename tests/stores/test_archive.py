@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from power_loop.facts.blobs import blob_id
-from power_loop.facts.entries import InputReceived, Pruned, base_digest
+from power_loop.facts.chain import base_digest
+from power_loop.facts.entries import InputReceived, Pruned
 from power_loop.facts.erasure import erasure_of
 from power_loop.facts.errors import (
     InvalidInputError,

@@ -11,7 +11,8 @@ from test_sqlite import change, rows, schema_of
 
 from power_loop.decisions.state import replay
 from power_loop.facts.blobs import BlobNotFound, blob_id
-from power_loop.facts.entries import Pruned, verify
+from power_loop.facts.chain import verify
+from power_loop.facts.entries import Pruned
 from power_loop.facts.erasure import erasure_of
 from power_loop.facts.errors import JournalTooNew, StoreBusy, StoreCorrupt, StoreFull, StoreIOError
 from power_loop.stores import SqliteStore

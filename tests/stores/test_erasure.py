@@ -9,6 +9,7 @@ import pytest
 
 from power_loop.decisions.state import replay
 from power_loop.facts import erasure
+from power_loop.facts.chain import base_digest, body_hash, seal_all, verify
 from power_loop.facts.entries import (
     FACTS,
     Entry,
@@ -18,11 +19,7 @@ from power_loop.facts.entries import (
     RunEnded,
     ToolFinished,
     ViewEdited,
-    base_digest,
-    body_hash,
     decode,
-    seal_all,
-    verify,
 )
 from power_loop.facts.erasure import ERASED, erased_body, erasure_of
 from power_loop.facts.errors import InvalidInputError, JournalTooNew, StoreCorrupt

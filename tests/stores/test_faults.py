@@ -14,7 +14,8 @@ import apsw
 import apsw_seam
 import pytest
 
-from power_loop.facts.entries import Note, verify
+from power_loop.facts.chain import verify
+from power_loop.facts.entries import Note
 from power_loop.facts.errors import (
     StoreCorrupt,
     StoreError,

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from power_loop.facts.chain import verify
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Note, verify
+from power_loop.facts.entries import Note
 from power_loop.facts.errors import SessionBusy, StoreBusy
 from power_loop.stores import SqliteStore
 from power_loop.testing.conformance.base import NOW, OTHER, Hand, new

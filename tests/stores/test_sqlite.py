@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from power_loop.facts.chain import verify
 from power_loop.facts.entries import (
     InputReceived,
     ModelCalled,
@@ -18,7 +19,6 @@ from power_loop.facts.entries import (
     RunEnded,
     ToolFinished,
     ToolStarted,
-    verify,
 )
 from power_loop.facts.errors import ConfigError, JournalTooNew, StoreCorrupt, StoreForked, StoreUnavailable
 from power_loop.facts.messages import Text

@@ -14,6 +14,7 @@ from power_loop.decisions.todos import (
     todo_payload,
     todos_of,
 )
+from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.entries import (
     Entry,
     InputReceived,
@@ -23,8 +24,6 @@ from power_loop.facts.entries import (
     ReplyEdited,
     ToolFinished,
     ToolStarted,
-    base_digest,
-    seal_all,
 )
 from power_loop.facts.ids import call_id
 from power_loop.ports.todo import MAX_TODO_TEXT, MAX_TODOS, TodoItem, parse_todos, render_todos

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from power_loop.facts.chain import chain, check_tombstones
 from power_loop.facts.entries import (
     FACTS,
     Cancelled,
@@ -28,8 +29,6 @@ from power_loop.facts.entries import (
     ToolFinished,
     ToolStarted,
     ViewEdited,
-    chain,
-    check_tombstones,
 )
 from power_loop.facts.errors import StoreCorrupt
 from power_loop.facts.ids import call_id

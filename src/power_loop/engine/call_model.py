@@ -1,6 +1,5 @@
 """The step that calls the model: record that it is called, call it, stage what came back."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 
@@ -20,7 +19,16 @@ from power_loop.facts.events import (
 from power_loop.facts.ids import call_id
 from power_loop.facts.jsontext import clean, clean_value, parse_object
 from power_loop.facts.messages import clean_content
-from power_loop.ports.llm import LLMDelta, LLMRequest, LLMResponse, OnDelta, ReasoningDelta, ReplyCall, TextDelta
+from power_loop.ports.llm import (
+    LLMDelta,
+    LLMRequest,
+    LLMResponse,
+    OnDelta,
+    ReasoningDelta,
+    ReplyCall,
+    TextDelta,
+    ignore_delta,
+)
 
 WRAP_UP_TEXT = (
     "The limit of rounds for this task is reached and no further tool can be used. Sum up what was done, what was "
@@ -48,15 +56,25 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
     )
 
 
-async def pause(step: CallModel, run: Run) -> None:
-    """Make the pause before a retry."""
+async def pause(step: CallModel, run: Run) -> bool:
+    """Make the pause before a retry. Returns False when a cancel cut it short."""
     if step.delay > 0:
         await run.flush()
-        async with run.interrupt:
-            await run.services.clock.sleep(step.delay)
+        try:
+            with run.interrupt:
+                await run.services.clock.sleep(step.delay)
+        except Interrupted:
+            return False
+    return True
 
 
-async def call_model(step: CallModel, run: Run, request: LLMRequest, edited: Sequence[str] = ()) -> None:
+async def call_model(step: CallModel, run: Run) -> None:
+    """Make the pause that is due, build the request from the journal, and call."""
+    if await pause(step, run):
+        await make_call(step, run, prepare(step, run))
+
+
+async def make_call(step: CallModel, run: Run, request: LLMRequest, edited: Sequence[str] = ()) -> None:
     """Record the call, make it, and stage the reply or the failure; the next commit writes it."""
     rounds = run.limits.recorded.max_rounds
     await run.commit(ModelCalled(step.attempt, wrap_up=step.wrap_up, max_rounds=rounds, edited=tuple(edited)))
@@ -64,15 +82,14 @@ async def call_model(step: CallModel, run: Run, request: LLMRequest, edited: Seq
 
 
 async def _attempt(step: CallModel, run: Run, request: LLMRequest) -> Fact:
-    left = run.call_time_left()
     try:
-        async with run.interrupt, asyncio.timeout(left) as bound:
+        with run.interrupt, run.deadline.within(run.call_time_left()):
             response = await run.services.llm.complete(request, on_delta=_teller(step, run))
         fact = replied(response, run.state, run.limits.recorded.max_rounds)
     except Interrupted:
         return ModelFailed(step.attempt, "cancelled", "The call was interrupted by a cancel.")
     except Exception as error:  # noqa: BLE001 -- a host's service may raise anything; each failure is a recorded fact
-        if bound.expired():
+        if run.deadline.expired:
             timeout = run.call_timed_out(step.attempt)
             return ModelFailed(step.attempt, timeout.code, str(timeout), type(timeout).__name__)
         return failed_attempt(error, step.attempt, run.services.retry, run.call_time_left())
@@ -83,11 +100,11 @@ async def _attempt(step: CallModel, run: Run, request: LLMRequest) -> Fact:
 def _teller(step: CallModel, run: Run) -> OnDelta:
     """Return the listener that turns deltas into transient events: no work at all where nobody listens."""
     listeners = [listener.on_event for listener in run.services.listeners if listener.active]
+    if not listeners:
+        return ignore_delta
     session, number, attempt, rounds = run.session_id, run.journal.run, step.attempt, run.state.rounds
 
     def tell(delta: LLMDelta) -> None:
-        if not listeners:
-            return
         kind = type(delta)
         payload: BaseEventPayload
         if kind is TextDelta:

@@ -8,9 +8,8 @@ from power_loop.decisions.calls import answer
 from power_loop.decisions.state import WRAP_UP
 from power_loop.decisions.steps import CallModel, EndRun, RunTools
 from power_loop.decisions.views import check_view, splice
-from power_loop.engine.call_model import WRAP_UP_TEXT, call_model, pause, prepare, record_calls, replied
+from power_loop.engine.call_model import WRAP_UP_TEXT, make_call, pause, prepare, record_calls, replied
 from power_loop.engine.end_run import end_run
-from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.run import Run
 from power_loop.engine.run_tools import run_tools
 from power_loop.facts import jsontext
@@ -49,9 +48,7 @@ async def hooked_call_model(step: CallModel, run: Run) -> None:
     """round.start, llm.before, the call, llm.after."""
     if step.attempt == 1 and not step.wrap_up and await _round_start(run):
         return
-    try:
-        await pause(step, run)
-    except Interrupted:
+    if not await pause(step, run):
         return
     if step.wrap_up and not run.state.wrap_up and run.services.hooks.has(HookPoint.MESSAGE_APPEND):
         message = await append_hook(run, AgentMessage(MessageRole.USER, WRAP_UP_TEXT))
@@ -62,7 +59,7 @@ async def hooked_call_model(step: CallModel, run: Run) -> None:
         answered, request, edited = await _llm_before(run, request)
         if answered:
             return
-    await call_model(step, run, request, edited)
+    await make_call(step, run, request, edited)
     if run.state.reply_fresh:
         await _after_reply(run)
 

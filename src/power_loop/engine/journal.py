@@ -13,7 +13,8 @@ from power_loop.decisions.state import State, replay
 from power_loop.engine.services import Services
 from power_loop.engine.shield import finished, settled
 from power_loop.facts import jsontext
-from power_loop.facts.entries import Cancelled, Entry, Fact, InputReceived, seal
+from power_loop.facts.chain import seal
+from power_loop.facts.entries import Cancelled, Entry, Fact, InputReceived
 from power_loop.facts.errors import (
     CancelRequested,
     HeadMoved,
@@ -60,14 +61,17 @@ class Journal:
         """Make the journal of one verb; ``hears``: input in the inbox is a reason to run."""
         self.session_id = session_id
         self.claimed = False
-        self.commits = 0
+        self.progress = 0
+        """Grows with every fact and every commit."""
         self.crowd = 0
         self.cut_off = False
         self._services = services
         self._store = services.store
         self._plan = plan
         self._hears = hears
-        self._state = snapshot.state if snapshot else None
+        self.state = snapshot.state if snapshot else State()
+        """What the journal says, staged facts included."""
+        self._known = snapshot is not None
         self._epoch = snapshot.epoch if snapshot else 0
         self._durable = (0, b"")
         self._staged: list[Entry] = []
@@ -78,20 +82,14 @@ class Journal:
         self._refused: list[Fact] = []
         self._consumes: list[int] = []
         self._writing = False
-        self._over: asyncio.Future[None] | None = None
+        self._turns: list[asyncio.Future[None]] = []
         self._broken: Exception | None = None
         self._time = 0
 
     @property
-    def state(self) -> State:
-        """What the journal says, staged facts included."""
-        assert self._state is not None  # noqa: S101 -- open() comes first
-        return self._state
-
-    @property
     def writable(self) -> bool:
         """Whether there is a state to go on from: not before the journal is open, nor after a failed write."""
-        return self._state is not None and self._broken is None
+        return self._known and self._broken is None
 
     @property
     def run(self) -> int:
@@ -101,9 +99,9 @@ class Journal:
     @property
     def snapshot(self) -> Snapshot | None:
         """The state to keep for the next verb; None when it does not match what is durable."""
-        if self._state is None or self._staged or self._state.head_seq != self._durable[0]:
+        if not self._known or self._staged or self.state.head_seq != self._durable[0]:
             return None
-        return Snapshot(self._state, self._epoch)
+        return Snapshot(self.state, self._epoch)
 
     async def open(self) -> None:
         """Load the session, unless a snapshot was given, and stage what the verb plans.
@@ -111,10 +109,12 @@ class Journal:
         A plan that finds nothing to do, or refuses, is made on what the store says now.
         """
         facts: Sequence[Fact] = ()
-        if self._state is not None:
-            self._durable = (self._state.head_seq, self._state.head_digest)
-            with contextlib.suppress(SessionPendingError):
+        if self._known:
+            self._durable = (self.state.head_seq, self.state.head_digest)
+            try:
                 facts = self._plan(self.state)
+            except SessionPendingError:
+                facts = ()
         if not facts:
             await self._reload()
             try:
@@ -167,7 +167,8 @@ class Journal:
         if self.claimed and record.epoch != self._epoch:
             raise LeaseLost(f"Session {self.session_id!r} was taken over by another driver.", path=self._store.path)
         self._epoch = record.epoch
-        self._state = load_state(record, entries)
+        self.state = load_state(record, entries)
+        self._known = True
         self._durable = (record.head_seq, record.head_digest)
 
     async def _take_over(self, record: SessionRecord) -> None:
@@ -189,17 +190,14 @@ class Journal:
         state = self.state
         if not self._staged:
             self._time = self._services.clock.now().wall_ms
-        entry = seal(
-            fact,
-            previous=state.head_digest,
-            seq=state.head_seq + 1,
-            run=self.run,
-            round_=_round(fact, state),
-            time=self._time,
-        )
+        run = self._epoch if self.claimed else self._epoch + 1
+        rounds = state.rounds if state.reply_needed or not state.rounds else state.rounds - 1
+        round_ = 0 if fact.kind == "input_received" else rounds  # counted from 0 since the last input
+        entry = seal(fact, state.head_digest, state.head_seq + 1, run, round_, self._time)
         state.apply(entry)
         self._staged.append(entry)
         self._count += 1
+        self.progress += 1
 
     async def commit(self, *facts: Fact) -> None:
         """Make these and all staged facts durable, then tell. Raises Redirected when one of these was refused."""
@@ -222,17 +220,25 @@ class Journal:
             if self._broken is not None:
                 raise self._broken
             if self._writing:
-                await settled(self._turn())
+                await self._turn()
             else:
                 await self._write()
         if self._plans != plans:
             raise Redirected
 
-    def _turn(self) -> asyncio.Future[None]:
-        """Return what the write under way sets when it is over."""
-        if self._over is None:
-            self._over = asyncio.get_running_loop().create_future()
-        return self._over
+    async def _turn(self) -> None:
+        """Wait until the write under way is over, also while being cancelled; then be cancelled, or return."""
+        cancelled: asyncio.CancelledError | None = None
+        while self._writing:
+            turn = asyncio.get_running_loop().create_future()
+            self._turns.append(turn)
+            try:
+                await turn
+                break
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     async def _write(self) -> None:
         self._writing = True
@@ -245,39 +251,43 @@ class Journal:
             raise
         finally:
             self._writing = False
-            over, self._over = self._over, None
-            if over is not None:
-                over.set_result(None)
+            turns, self._turns = self._turns, []
+            for turn in turns:
+                if not turn.done():
+                    turn.set_result(None)
 
     async def _write_staged(self) -> None:
-        entries, self._staged = tuple(self._staged), []
-        try:
-            await self._append(entries)
-        except HeadMoved:
-            await settled(asyncio.ensure_future(self._start_over(entries)))
-        except (InboxNotEmpty, CancelRequested) as signal:
-            refused = ENDS if isinstance(signal, InboxNotEmpty) else STARTS
-            await settled(asyncio.ensure_future(self._yield_to_inbox(entries, refused)))
-
-    async def _append(self, entries: tuple[Entry, ...]) -> None:
-        consumes, self._consumes = tuple(self._consumes), []
-        claim = None
-        if not self.claimed:
-            now = self._services.clock.now()
-            claim = Claim(self._store.owner, now.plus(LEASE_TTL), now)
-        seq, digest = self._durable
-        release = self._release or any(entry.kind in ENDS for entry in entries)
-        append = Append(self.session_id, self._epoch, seq, digest, entries, consumes, claim, release)
+        append = self._gathered()
         try:
             await self._store.append(append)
         except asyncio.CancelledError:
             if await finished(asyncio.ensure_future(self._landed(append))):
                 self._acknowledge(append)
             else:  # nothing of it was kept: the next commit writes it
-                self._staged[:0] = entries
-                self._consumes[:0] = consumes
+                self._staged[:0] = append.entries
+                self._consumes[:0] = append.consumes
             raise
-        self._acknowledge(append)
+        except HeadMoved:
+            await settled(asyncio.ensure_future(self._start_over(append.entries)))
+        except (InboxNotEmpty, CancelRequested) as signal:
+            refused = ENDS if isinstance(signal, InboxNotEmpty) else STARTS
+            await settled(asyncio.ensure_future(self._yield_to_inbox(append.entries, refused)))
+        else:
+            self._acknowledge(append)
+
+    def _gathered(self) -> Append:
+        """Take what is staged, and the commands that it consumes, as one append."""
+        entries, self._staged = tuple(self._staged), []
+        consumes, self._consumes = tuple(self._consumes), []
+        claim = None
+        if not self.claimed:
+            now = self._services.clock.now()
+            claim = Claim(self._store.owner, now.plus(LEASE_TTL), now)
+        seq, digest = self._durable
+        release = self._release
+        for entry in entries:
+            release = release or entry.kind in ENDS
+        return Append(self.session_id, self._epoch, seq, digest, entries, consumes, claim, release)
 
     async def _landed(self, append: Append) -> bool:
         """Look up what became of an append whose verdict a cancellation hid."""
@@ -294,13 +304,12 @@ class Journal:
             self.claimed = True
         entries = append.entries
         self._done += len(entries)
-        self.commits += 1
+        self.progress += 1
         self._release = self._release and not append.release
         if entries:
             self._durable = (entries[-1].seq, entries[-1].digest)
-        for entry in entries:
-            for listener in self._services.listeners:
-                listener.on_entry(self.session_id, entry)
+        for listener in self._services.listeners:
+            listener.on_entries(self.session_id, entries)
 
     async def _start_over(self, entries: tuple[Entry, ...]) -> None:
         """Another driver wrote since our snapshot, and is gone: plan the verb again on what is there now."""
@@ -314,7 +323,7 @@ class Journal:
         self.cut_off = self.state.run_open
         for fact in self._plan(self.state):
             self.stage(fact)
-        self.commits += 1
+        self.progress += 1
 
     async def _yield_to_inbox(self, entries: tuple[Entry, ...], refused: frozenset[str]) -> None:
         """Write again without what was refused, followed by the commands. What is staged meanwhile goes along."""
@@ -338,13 +347,6 @@ class Journal:
             if fact is not None:
                 self.stage(fact)
             self._consumes.append(row.id)
-
-
-def _round(fact: Fact, state: State) -> int:
-    """Return the round that a fact belongs to, counted from 0 since the last input."""
-    if fact.kind == InputReceived.kind:
-        return 0
-    return state.rounds if state.reply_needed else max(state.rounds - 1, 0)
 
 
 def command_fact(row: InboxRow, run: int) -> Fact | None:

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from power_loop.decisions.state import State
 from power_loop.decisions.steps import RunLimits
 from power_loop.engine.cancellation import CancellationToken
-from power_loop.engine.interrupt import Interrupt
+from power_loop.engine.interrupt import Deadline, Interrupt
 from power_loop.engine.journal import Journal, Plan, Snapshot
 from power_loop.engine.processes import ProcessScope, reap_leftovers
 from power_loop.engine.services import Services
@@ -39,6 +40,7 @@ class Run:
         self.limits = RunLimits(services.limits, services.runnable())
         self.journal = Journal(session_id, services, plan, snapshot)
         self.interrupt = Interrupt()
+        self.deadline = Deadline()
         self.fresh = True
         self._token = token or CancellationToken.never()
         self._reason: str | None = None
@@ -60,7 +62,7 @@ class Run:
     async def replay(self) -> State:
         """Load the session and stage what the verb plans."""
         await self.journal.open()
-        self._timers["renew"] = self._loop.call_later(LEASE_RENEWAL, self._renew_soon)
+        self._beat()
         return self.state
 
     async def end_leftovers(self) -> None:
@@ -73,13 +75,13 @@ class Run:
         """Apply a fact tentatively; the next commit writes it."""
         self.journal.stage(fact)
 
-    async def commit(self, *facts: Fact) -> None:
+    def commit(self, *facts: Fact) -> Coroutine[Any, Any, None]:
         """Make these and all staged facts durable in one transaction, then tell."""
-        await self.journal.commit(*facts)
+        return self.journal.commit(*facts)
 
-    async def flush(self) -> None:
+    def flush(self) -> Coroutine[Any, Any, None]:
         """Make all staged facts durable before something other than pure work happens."""
-        await self.journal.flush()
+        return self.journal.flush()
 
     def tell(self, event: AgentEvent) -> None:
         """Tell a transient event to whoever listens."""
@@ -128,13 +130,18 @@ class Run:
 
     # -- the lease
 
+    def _beat(self) -> None:
+        """Set the time of the next heartbeat."""
+        timer = self._timers["renew"] = self._loop.call_later(LEASE_RENEWAL, self._renew_soon)
+        self.deadline.look(timer.when())
+
     def _renew_soon(self) -> None:
         if self._renewing is None or self._renewing.done():
             self._renewing = self._loop.create_task(self._renew())
 
     async def _renew(self) -> None:
         """Renew the lease, and look for a cancel on the way. A lease that is gone stops the run at its next commit."""
-        self._timers["renew"] = self._loop.call_later(LEASE_RENEWAL, self._renew_soon)
+        self._beat()
         if not self.journal.claimed:
             return
         store = self.services.store
@@ -185,6 +192,7 @@ class Run:
     def close_now(self) -> bool:
         """End timers; tell whether tasks or processes of this run have to be waited for."""
         self._forget()
+        self.deadline.close()
         for timer in self._timers.values():
             timer.cancel()
         return self._renewing is not None or self._processes is not None

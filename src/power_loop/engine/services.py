@@ -1,6 +1,6 @@
 """What a run works with: the host's choices, gathered once and shared by all runs of a loop."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol
 
@@ -47,8 +47,8 @@ class Listener(Protocol):
         """Hear, before the rest, which calls a resumed run goes on with, by kernel id. They are no news."""
         ...
 
-    def on_entry(self, session_id: str, entry: Entry) -> None:
-        """Hear an entry that has become durable."""
+    def on_entries(self, session_id: str, entries: Sequence[Entry]) -> None:
+        """Hear the entries of a commit, which are durable now."""
         ...
 
     def on_event(self, event: AgentEvent) -> None:

@@ -1,4 +1,4 @@
-"""One tool call on its way to its result: check, record the start, run, record the result."""
+"""One tool call on its way to its result: check, say what its start is, run, stage the result."""
 
 import asyncio
 import inspect
@@ -13,11 +13,11 @@ from power_loop.engine.hooked_tool import after_tool, arguments_of, before_tool,
 from power_loop.engine.run import Run
 from power_loop.engine.threads import run_in_thread
 from power_loop.facts.entries import Outcome, ToolFinished, ToolStarted
-from power_loop.facts.errors import HookError, ToolTimeout
+from power_loop.facts.errors import HookError, ToolTimeout, ToolValidationError
 from power_loop.facts.events import AgentEvent, AgentEventType, ToolProgressPayload
 from power_loop.facts.ids import idempotency_key
 from power_loop.facts.jsontext import clean
-from power_loop.ports.registry import clip, render_result, run_tool
+from power_loop.ports.registry import ToolOutput, call_tool, checked_args, clip, render_result
 from power_loop.ports.tools import RegisteredTool, ToolContext
 
 
@@ -34,75 +34,81 @@ class Outlook(msgspec.Struct):
 
 
 class ToolRun:
-    """One call of one step."""
+    """One call of one step: ``admit`` it, commit its start, then ``execute`` it in a task of its own."""
 
-    def __init__(self, call: Call, run: Run, slots: asyncio.Semaphore, outlook: Outlook) -> None:
+    def __init__(self, call: Call, run: Run, outlook: Outlook) -> None:
         self.closed = False
         self._id = call.id
         self._run = run
-        self._slots = slots
         self._outlook = outlook
         self._stopped = False
         self._began = 0.0
+        self._tool: RegisteredTool | None = None
+        self._arguments: dict[str, Any] = {}
+        self._ready: dict[str, Any] = {}
 
     @property
     def _call(self) -> Call:
         return self._run.state.calls[self._id]
 
-    async def settle(self) -> None:
-        """Give the call its result. What hooks say of it is known before the next call may take its slot."""
-        enter_session(self._run.session_id)
-        async with self._slots:
-            if self._outlook.over:
-                return
-            try:
-                await self._settle()
-                if await after_tool(self._call, self._run):
-                    self._outlook.broken = True
-            except HookError as error:
-                self._outlook.failure = self._outlook.failure or error
-            except asyncio.CancelledError:
-                self._stopped = True
-                if self._call.open and self._call.started_run == self._run.journal.run:
-                    text = f"<cancelled while running: whether {self._call.recorded.name} took effect is unknown>"
-                    self._finish("cancelled", text)
-                return
-        if self._run.state.open_calls > 0:
-            await self._run.flush()
+    async def admit(self) -> ToolStarted | None:
+        """Check the call and return its start, for the caller to commit. None: it has its result without running."""
+        try:
+            start = await self._checked()
+            if start is None:
+                await self._look_after()
+        except HookError as error:
+            self._outlook.failure = self._outlook.failure or error
+            return None
+        return start
 
-    async def _settle(self) -> None:
+    async def execute(self) -> None:
+        """Run the tool and stage its result. What hooks say of it is known when this returns."""
+        enter_session(self._run.session_id)
+        self._began = self._run.services.clock.monotonic()
+        try:
+            outcome, content = await self._execute()
+            self._finish(outcome, content)
+            await self._look_after()
+        except HookError as error:
+            self._outlook.failure = self._outlook.failure or error
+        except asyncio.CancelledError:
+            self._stopped = True
+            if self._call.open and self._call.started_run == self._run.journal.run:
+                text = f"<cancelled while running: whether {self._call.recorded.name} took effect is unknown>"
+                self._finish("cancelled", text)
+
+    async def _look_after(self) -> None:
+        if self._run.services.hooks.registered and await after_tool(self._call, self._run):
+            self._outlook.broken = True
+
+    async def _checked(self) -> ToolStarted | None:
         call, run = self._call, self._run
-        tool = run.services.registry.get(call.recorded.name)
+        tool = self._tool = run.services.registry.get(call.recorded.name)
         assert tool is not None  # noqa: S101 -- fate() said that it can be run here
         if fate(call, run.state, run.limits.runnable) is Fate.RECONCILE and not await self._did_not_happen(tool):
-            return
-        arguments = await self._arguments()
+            return None
+        arguments = await self._wanted()
         if arguments is None:
-            return
-        problem = self._problem(arguments)
+            return None
+        problem = self._problem(tool, arguments)
         if problem is not None:
             self._finish("failed", f"Error: {problem}")
-            return
-        changed = arguments != call.recorded.arguments
-        key = call.key or idempotency_key(run.session_id, call.id)
-        await run.commit(
-            ToolStarted(
-                call.id,
-                call.recorded.name,
-                tool.definition.effect,
-                call.attempt + 1,
-                key if not call.key else "",
-                arguments if changed else None,
-            )
+            return None
+        self._arguments = arguments
+        return ToolStarted(
+            call.id,
+            call.recorded.name,
+            tool.definition.effect,
+            call.attempt + 1,
+            "" if call.key else idempotency_key(run.session_id, call.id),
+            arguments if arguments != call.recorded.arguments else None,
         )
-        self._began = run.services.clock.monotonic()
-        outcome, content = await self._execute(tool, arguments)
-        self._finish(outcome, content)
 
-    async def _arguments(self) -> dict[str, Any] | None:
+    async def _wanted(self) -> dict[str, Any] | None:
         """Return the arguments to run with; None when a hook has answered the call itself."""
         call = self._call
-        if call.started_run:
+        if call.started_run or not self._run.services.hooks.registered:
             return arguments_of(call)
         skipped, arguments, output = await before_tool(call, self._run)
         if skipped:
@@ -110,12 +116,15 @@ class ToolRun:
             return None
         return arguments
 
-    def _problem(self, arguments: dict[str, Any]) -> str | None:
+    def _problem(self, tool: RegisteredTool, arguments: dict[str, Any]) -> str | None:
         """Return what is wrong with the arguments; a validator of the host's that raises is wrong too."""
         try:
-            return self._run.services.registry.validate(self._call.recorded.name, arguments)
+            self._ready = checked_args(tool, arguments)
+        except ToolValidationError as error:
+            return error.message
         except Exception as error:  # noqa: BLE001 -- a host's types may raise anything; the model is told
             return f"the arguments could not be checked: {type(error).__name__}: {error}"
+        return None
 
     async def _did_not_happen(self, tool: RegisteredTool) -> bool:
         """Ask the tool what became of a call in doubt. True: it may run; else it has its result now."""
@@ -138,31 +147,41 @@ class ToolRun:
         self._finish("failed" if failed else "ok", clip(text, tool.definition.output_limit))
         return False
 
-    async def _execute(self, tool: RegisteredTool, arguments: dict[str, Any]) -> tuple[Outcome, str]:
+    async def _execute(self) -> tuple[Outcome, str]:
+        tool = self._tool
+        assert tool is not None  # noqa: S101 -- admit() has found it
         try:
-            return await self._invoke(tool, arguments)
+            return await self._invoke(tool, self._ready)
         except Exception as error:  # noqa: BLE001 -- a tool may raise anything; the model is told
-            retry, outcome, content = await on_tool_error(self._call, self._run, arguments, error)
+            retry, outcome, content = await on_tool_error(self._call, self._run, self._arguments, error)
         if not retry:
             return outcome, content
         try:
-            return await self._invoke(tool, arguments)
+            return await self._invoke(tool, checked_args(tool, self._arguments))
         except Exception as error:  # noqa: BLE001 -- as above
             return "failed", f"Error: {type(error).__name__}: {error}"
 
-    async def _invoke(self, tool: RegisteredTool, arguments: dict[str, Any]) -> tuple[Outcome, str]:
+    async def _invoke(self, tool: RegisteredTool, ready: dict[str, Any]) -> tuple[Outcome, str]:
         definition = tool.definition
         context = self._context() if tool.wants_context else None
+        if definition.timeout is None:
+            output = await call_tool(tool, ready, context, in_thread=run_in_thread)
+        else:
+            output = await self._in_time(tool, ready, context, definition.timeout)
+        return ("failed" if output.failed else "ok"), clip(output.text, definition.output_limit)
+
+    async def _in_time(
+        self, tool: RegisteredTool, ready: dict[str, Any], context: ToolContext | None, seconds: float
+    ) -> ToolOutput:
+        name = tool.definition.name
         try:
-            async with asyncio.timeout(definition.timeout) as bound:
-                output = await run_tool(tool, arguments, context, in_thread=run_in_thread)
+            async with asyncio.timeout(seconds) as bound:
+                return await call_tool(tool, ready, context, in_thread=run_in_thread)
         except TimeoutError as error:
-            self._stopped = True
             if not bound.expired():
                 raise
-            message = f"{definition.name} did not return within {definition.timeout:g} s"
-            raise ToolTimeout(definition.name, message) from error
-        return ("failed" if output.failed else "ok"), clip(output.text, definition.output_limit)
+            self._stopped = True
+            raise ToolTimeout(name, f"{name} did not return within {seconds:g} s") from error
 
     def _finish(self, outcome: Outcome, content: str) -> None:
         """Stage the result, unless the call was given up: a late result is discarded."""

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from power_loop.decisions.state import State
@@ -18,8 +17,9 @@ from power_loop.face.inputs import Input, checked_metadata, input_fact, to_input
 from power_loop.face.observers import BusPublisher, MessageSink, SinkObserver
 from power_loop.face.reports import result_of
 from power_loop.face.seats import SEATS
+from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.clock import Clock
-from power_loop.facts.entries import Entry, Fact, RunStarted, SessionOpened, base_digest, seal_all
+from power_loop.facts.entries import Entry, Fact, RunStarted, SessionOpened
 from power_loop.facts.errors import ConfigError, HookError, SessionBusy
 from power_loop.facts.ids import new_id
 from power_loop.facts.messages import AgentMessage, to_message
@@ -57,6 +57,23 @@ def to_registry(tools: Iterable[Any] | ToolRegistry, registry: ToolRegistry | No
     for item in tools:
         registry.add(item)
     return registry
+
+
+class _Seated:
+    """The seat at a session, from taking to leaving it."""
+
+    def __init__(self, store: SessionStore, session_id: str, at_hand: dict[str, Snapshot], *, wait: bool) -> None:
+        self._store = store
+        self._session_id = session_id
+        self._at_hand = at_hand
+        self._wait = wait
+
+    async def __aenter__(self) -> Snapshot | None:
+        await SEATS.take(self._store, self._session_id, wait=self._wait)
+        return self._at_hand.pop(self._session_id, None)
+
+    async def __aexit__(self, *_: object) -> None:
+        SEATS.leave(self._store, self._session_id)
 
 
 class Driver:
@@ -145,16 +162,11 @@ class Driver:
             await asyncio.sleep(pause)
             pause = min(pause * 2, slowest)
 
-    @asynccontextmanager
-    async def seat(self, session_id: str, on_busy: OnBusy | None) -> AsyncIterator[Snapshot | None]:
+    def seat(self, session_id: str, on_busy: OnBusy | None) -> "_Seated":
         """Sit down at a session of this process; gives the state at hand, if any."""
         if on_busy not in {None, "raise", "wait"}:
             raise ConfigError(f"on_busy must be 'raise' or 'wait', got {on_busy!r}.")
-        await SEATS.take(self._store, session_id, wait=on_busy != "raise")
-        try:
-            yield self._snapshots.pop(session_id, None)
-        finally:
-            SEATS.leave(self._store, session_id)
+        return _Seated(self._store, session_id, self._snapshots, wait=on_busy != "raise")
 
     def keep(self, session_id: str, journal: Journal) -> None:
         """Keep a session's state for its next verb."""

@@ -1,7 +1,7 @@
 """Observers: what a host may attach to hear of committed entries. They watch; none of them writes history."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from power_loop.decisions.events import Narrator
@@ -31,15 +31,17 @@ class BusPublisher:
         if self._bus.active:
             self._narrator(session_id).recall(calls)
 
-    def on_entry(self, session_id: str, entry: Entry) -> None:
-        """Tell an entry."""
+    def on_entries(self, session_id: str, entries: Sequence[Entry]) -> None:
+        """Tell the entries of a commit."""
         if not self._bus.active:
             self._narrators.pop(session_id, None)
             return
-        for event in self._narrator(session_id).tell(entry):
-            self._bus.publish(event)
-        if entry.kind == "run_ended":
-            del self._narrators[session_id]
+        narrator = self._narrator(session_id)
+        for entry in entries:
+            for event in narrator.tell(entry):
+                self._bus.publish(event)
+        if entries and entries[-1].kind == "run_ended":
+            self._narrators.pop(session_id, None)
 
     def _narrator(self, session_id: str) -> Narrator:
         narrator = self._narrators.get(session_id)
@@ -139,12 +141,13 @@ class SinkObserver:
         for identity, call in calls.items():
             self._wire_ids[session_id, identity] = call.id
 
-    def on_entry(self, session_id: str, entry: Entry) -> None:
-        """Tell an entry to the sink."""
-        try:
-            self._tell(session_id, entry)
-        except Exception:
-            logger.exception("A message sink failed at entry %d of %s", entry.seq, session_id)
+    def on_entries(self, session_id: str, entries: Sequence[Entry]) -> None:
+        """Tell the entries of a commit to the sink."""
+        for entry in entries:
+            try:
+                self._tell(session_id, entry)
+            except Exception:
+                logger.exception("A message sink failed at entry %d of %s", entry.seq, session_id)
 
     def _tell(self, session_id: str, entry: Entry) -> None:
         sink, fact = self._sink, entry.fact

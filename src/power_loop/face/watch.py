@@ -71,8 +71,10 @@ class _Queue:
     def on_recall(self, session_id: str, calls: Mapping[str, RecordedCall]) -> None:
         self._narrator(session_id).recall(calls)
 
-    def on_entry(self, session_id: str, entry: Entry) -> None:
-        self.events.extend(self._narrator(session_id).tell(entry))
+    def on_entries(self, session_id: str, entries: Sequence[Entry]) -> None:
+        narrator = self._narrator(session_id)
+        for entry in entries:
+            self.events.extend(narrator.tell(entry))
         self.ready.set()
 
     def on_event(self, event: AgentEvent) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from power_loop.facts import jsontext
+from power_loop.facts.chain import body_hash
 from power_loop.facts.entries import (
     Cancelled,
     Entry,
@@ -25,7 +26,6 @@ from power_loop.facts.entries import (
     ToolFinished,
     ToolStarted,
     ViewEdited,
-    body_hash,
     decode,
 )
 from power_loop.facts.errors import InvalidInputError

@@ -25,7 +25,8 @@ class LLMProviderConfig:
         model: Name of the model; for ``local`` the path of a GGUF file, or ``default``.
         base_url: Endpoint. None: for ``openai`` what the SDK's own environment variables say.
         api_key: Key. None: for ``openai`` likewise, for ``openai-compat`` no key is sent.
-        provider: ``openai``, ``openai-compat`` (any compatible endpoint, base_url required) or ``local``.
+        provider: ``openai`` (Chat Completions), ``openai-responses``, ``anthropic``, ``openai-compat`` (any endpoint
+            that speaks Chat Completions, base_url required) or ``local``.
         timeout_s: Longest silence within a call, in seconds.
         max_tokens: Cap of a reply, used where a request sets none; None sends none.
         temperature: Used where a request sets none; None sends none.
@@ -133,7 +134,9 @@ _FIELDS = ("model", "base_url", "api_key", "provider", *_PARSERS)
 
 _ADAPTERS: Mapping[str, str] = {
     "openai": "power_loop.llms.openai_chat",
+    "openai-responses": "power_loop.llms.openai_responses",
     "openai-compat": "power_loop.llms.openai_chat",
+    "anthropic": "power_loop.llms.anthropic",
     "local": "power_loop.llms.local",
 }
 """Where the ``from_config`` of each provider is; an adapter is loaded when it is named, not before."""

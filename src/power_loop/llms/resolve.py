@@ -10,15 +10,16 @@ from power_loop.llms.provider import (
 )
 from power_loop.ports.llm import LLMService
 
-FORMS = "openai:MODEL, openai-compat:MODEL, local, local:PATH"
+FORMS = "openai:MODEL, openai-responses:MODEL, anthropic:MODEL, openai-compat:MODEL, local, local:PATH"
 
 
 def service_from_string(text: str) -> LLMService:
     """Return the service that ``provider:model`` names.
 
-    ``openai:MODEL`` reads ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL``. ``openai-compat:MODEL`` reads the variables of
-    LLMProviderConfig.from_env; without a model also that. ``local`` is the small model that LocalLLM fetches,
-    ``local:PATH`` a GGUF file. Nothing is connected or imported before the first call.
+    ``openai:MODEL`` (Chat Completions) and ``openai-responses:MODEL`` read ``OPENAI_API_KEY`` and ``OPENAI_BASE_URL``,
+    ``anthropic:MODEL`` reads ``ANTHROPIC_API_KEY`` and ``ANTHROPIC_BASE_URL``. ``openai-compat:MODEL`` reads the
+    variables of LLMProviderConfig.from_env; without a model also that. ``local`` is the small model that LocalLLM
+    fetches, ``local:PATH`` a GGUF file. Nothing is connected or imported before the first call.
 
     Raises ConfigError, listing the known forms, for anything else and for a file that is not there, and
     MissingExtraError for ``local`` without its package.

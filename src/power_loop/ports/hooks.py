@@ -248,9 +248,10 @@ class AgentHooks:
 
     def unregister(self, point: HookPoint | str, handler: HookHandler) -> bool:
         """Remove a handler; False if it was not there."""
-        chain = self._handlers.get(_point(point), [])
+        chain = self._handlers.pop(_point(point), [])
         kept = [item for item in chain if item[1] is not handler]
-        self._handlers[_point(point)] = kept
+        if kept:
+            self._handlers[_point(point)] = kept
         return len(kept) < len(chain)
 
     def clear(self, point: HookPoint | str | None = None) -> None:
@@ -259,6 +260,11 @@ class AgentHooks:
             self._handlers.clear()
         else:
             self._handlers.pop(_point(point), None)
+
+    @property
+    def registered(self) -> bool:
+        """Whether there is any handler at all."""
+        return bool(self._handlers)
 
     def has(self, *points: HookPoint) -> bool:
         """Tell whether any of these points has a handler."""

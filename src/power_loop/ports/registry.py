@@ -95,11 +95,22 @@ def validate_tool_args(definition: ToolDefinition, args: Mapping[str, Any]) -> s
     return complaint(definition.name, mistakes) if mistakes else None
 
 
+def checked_args(tool: RegisteredTool, args: dict[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments for the handler: those of an ``@tool`` as the types that its signature names.
+
+    Raises ToolValidationError, in words a model can act on, for arguments that do not fit.
+    """
+    if tool.coerce is not None:
+        return tool.coerce(args)
+    wrong = validate_tool_args(tool.definition, args)
+    if wrong is not None:
+        raise ToolValidationError(tool.definition.name, wrong)
+    return args
+
+
 def _wrong(tool: RegisteredTool, args: dict[str, Any]) -> str | None:
-    if tool.coerce is None:
-        return validate_tool_args(tool.definition, args)
     try:
-        tool.coerce(args)
+        checked_args(tool, args)
     except ToolValidationError as error:
         return error.message
     return None
@@ -108,11 +119,10 @@ def _wrong(tool: RegisteredTool, args: dict[str, Any]) -> str | None:
 # -- calling
 
 
-def _bound(tool: RegisteredTool, args: dict[str, Any], context: ToolContext | None) -> Callable[[], Any]:
+def _bound(tool: RegisteredTool, ready: dict[str, Any], context: ToolContext | None) -> Callable[[], Any]:
     name = tool.definition.name
     if tool.handler is None:
         raise ToolError(name, f"Tool {name!r} has no handler here; its result is handed in from outside.")
-    ready = tool.coerce(args) if tool.coerce else args
     if not tool.wants_context:
         return partial(tool.handler, **ready)
     return partial(tool.handler, context or ToolContext("", "", ids.new_id("key")), **ready)
@@ -142,13 +152,23 @@ async def run_tool(
     *,
     in_thread: InThread = asyncio.to_thread,
 ) -> ToolOutput:
-    """Coerce ``args``, call the handler and render what it returns; a sync handler runs ``in_thread``.
+    """Check ``args`` and call the tool with them; see :func:`checked_args` and :func:`call_tool`."""
+    return await call_tool(tool, checked_args(tool, args), context, in_thread=in_thread)
 
-    What the handler raises comes through; an attempt to exit the process becomes a ToolError. Raises
-    ToolValidationError for arguments of an ``@tool`` that do not fit, ToolError where there is no handler. Raw
-    schemas are not checked again: call ``ToolRegistry.validate`` first. Timeouts are the caller's.
+
+async def call_tool(
+    tool: RegisteredTool,
+    ready: dict[str, Any],
+    context: ToolContext | None = None,
+    *,
+    in_thread: InThread = asyncio.to_thread,
+) -> ToolOutput:
+    """Call the handler with checked arguments and render what it returns; a sync handler runs ``in_thread``.
+
+    What the handler raises comes through; an attempt to exit the process becomes a ToolError, as does a tool without
+    a handler. Timeouts are the caller's.
     """
-    call = _bound(tool, args, context)
+    call = _bound(tool, ready, context)
     outcome: Any = call() if tool.is_async else await in_thread(partial(_rendered, call))
     if inspect.isawaitable(outcome):
         outcome = await _contained(tool.definition.name, outcome)
@@ -248,12 +268,10 @@ class ToolRegistry:
         found = self._tools.get(name)
         return _wrong(found, args) if found else f"Unknown tool: {name[:200]}"
 
-    def _checked(self, name: str, args: dict[str, Any]) -> RegisteredTool:
+    def _found(self, name: str) -> RegisteredTool:
         found = self._tools.get(name)
         if found is None:
             raise ToolNotFound(name)
-        if found.coerce is None and (wrong := validate_tool_args(found.definition, args)):
-            raise ToolValidationError(name, wrong)
         return found
 
     def invoke(self, name: str, args: dict[str, Any]) -> str:
@@ -261,17 +279,18 @@ class ToolRegistry:
 
         Raises ToolNotFound, ToolValidationError, AsyncToolInSyncContext, and what the handler raises.
         """
-        found = self._checked(name, args)
+        found = self._found(name)
+        ready = checked_args(found, args)
         if found.is_async:
             raise AsyncToolInSyncContext(f"Tool {name!r} is async; use invoke_async.")
-        return render_result(_bound(found, args, None)())[0]
+        return render_result(_bound(found, ready, None)())[0]
 
     async def invoke_async(self, name: str, args: dict[str, Any], context: ToolContext | None = None) -> str:
         """Call a tool, a sync one in a thread, and return its text.
 
         Raises ToolNotFound, ToolValidationError, and what the handler raises.
         """
-        return (await run_tool(self._checked(name, args), args, context)).text
+        return (await run_tool(self._found(name), args, context)).text
 
 
 def build_registry(definitions: Iterable[ToolDefinition], handlers_map: Mapping[str, ToolHandler]) -> ToolRegistry:

@@ -8,8 +8,9 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, TypeVar
 
+from power_loop.facts.chain import verify
 from power_loop.facts.clock import SYSTEM_CLOCK
-from power_loop.facts.entries import Entry, verify
+from power_loop.facts.entries import Entry
 from power_loop.facts.errors import InvalidInputError, PowerLoopError, SessionBusy, StoreCorrupt
 from power_loop.ports.store import InboxRow, SessionRecord, SessionStore
 from power_loop.stores import archive_format as form

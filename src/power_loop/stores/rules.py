@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from power_loop.facts import jsontext
+from power_loop.facts.chain import base_digest, body_hash
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry, Erased, Pruned, base_digest, body_hash
+from power_loop.facts.entries import Entry, Erased, Pruned
 from power_loop.facts.erasure import erased_body
 from power_loop.facts.errors import (
     CancelRequested,

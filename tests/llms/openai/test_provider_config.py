@@ -14,7 +14,7 @@ from power_loop.llms.provider import (
     create_llm_service_from_config,
     create_llm_service_from_env,
 )
-from power_loop.llms.resolve import service_from_string
+from power_loop.llms.resolve import FORMS, service_from_string
 from power_loop.ports.llm import LLMRequest
 from power_loop.testing.faulty_server import FaultyServer, text_reply
 
@@ -100,7 +100,10 @@ def test_prefixes_can_be_chosen():
         ({"POWER_LOOP_MODEL": "m", "POWER_LOOP_MAX_RETRIES": "-1"}, "POWER_LOOP_MAX_RETRIES"),
         ({"POWER_LOOP_MODEL": "m", "POWER_LOOP_TEMPERATURE": "-1"}, "POWER_LOOP_TEMPERATURE"),
         ({"POWER_LOOP_MODEL": "m", "POWER_LOOP_BASE_URL": "host/v1"}, "POWER_LOOP_BASE_URL"),
-        ({"POWER_LOOP_MODEL": "m", "POWER_LOOP_PROVIDER": "nobody"}, "openai, openai-compat, local"),
+        (
+            {"POWER_LOOP_MODEL": "m", "POWER_LOOP_PROVIDER": "nobody"},
+            "openai, openai-responses, openai-compat, anthropic, local",
+        ),
         ({"POWER_LOOP_MODEL": "m", "POWER_LOOP_PROVIDER": "openai-compat"}, "POWER_LOOP_BASE_URL"),
     ],
 )
@@ -159,7 +162,10 @@ def test_local_names_the_small_model_or_a_file(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "gpt-5-mini", "nobody:model", "openai", "openai:", ":model"])
 def test_an_unknown_string_lists_the_known_forms(text):
-    with pytest.raises(ConfigError, match="openai:MODEL, openai-compat:MODEL, local, local:PATH"):
+    with pytest.raises(
+        ConfigError,
+        match=FORMS,
+    ):
         service_from_string(text)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from power_loop.facts.blobs import blob_address, blob_digest
-from power_loop.facts.entries import Erased, Pruned, body_hash
+from power_loop.facts.chain import body_hash
+from power_loop.facts.entries import Erased, Pruned
 from power_loop.facts.errors import StoreCorrupt
 from power_loop.ports.store import ANCHORS, Append
 from power_loop.stores import rules

@@ -7,10 +7,10 @@ them again when needed.
 import atexit
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from power_loop.facts.clock import Clock
 from power_loop.stores.sqlite import sql
@@ -62,10 +62,10 @@ class Database:
         except OSError as error:
             raise typed(error, str(self.driver.folder)) from error
 
-    async def write(self, job: Job[T]) -> T:
-        """Have a job committed and return its result."""
+    def write(self, job: Job[T]) -> Coroutine[Any, Any, T]:
+        """Have a job committed; awaiting what this returns gives its result."""
         self._writer.submit(job)
-        return await job.ticket.wait()
+        return job.ticket.wait()
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Have a query answered from one read transaction."""

@@ -7,8 +7,8 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from power_loop.facts.errors import StoreBusy
@@ -25,13 +25,16 @@ def _close(fd: int | None) -> None:
             os.close(fd)
 
 
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
 def _is_still(fd: int, path: Path) -> bool:
     """Tell whether the open file is the one that the path names now."""
     try:
-        named, opened = os.stat(path), os.fstat(fd)  # noqa: PTH116 -- once per group: Path costs more than the call
+        return _same(path.stat(), os.fstat(fd))
     except FileNotFoundError:
         return False
-    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
 
 
 class Driver:
@@ -126,43 +129,57 @@ class Sidecar:
 
     def __init__(self, path: Path, *, database: str, patience: float) -> None:
         self.path = path
+        self._name = os.fspath(path)
         self._database = database
         self._patience = patience
-        self._fd: int | None = None
+        self._fd = -1
+        self._opened: os.stat_result | None = None
 
-    @contextmanager
-    def held(self, label: str) -> Iterator[None]:
-        """Hold the lock as ``label``. Raises StoreBusy naming the holder after the patience, OSError."""
+    def held(self, label: str) -> "Hold":
+        """Return what holds the lock as ``label`` while it is entered."""
+        return Hold(self, label)
+
+    def lock(self, label: str) -> None:
+        """Take the lock. Raises StoreBusy naming the holder after the patience, OSError."""
         fd = self._acquire()
         try:
             name = label.encode().ljust(_LABEL_BYTES)
             if os.pread(fd, _LABEL_BYTES, 0) != name:  # reading dirties nothing
                 os.pwrite(fd, name, 0)
-            yield
-        finally:
-            fcntl.flock(fd, fcntl.LOCK_UN)
+        except BaseException:
+            self.unlock()
+            raise
+
+    def unlock(self) -> None:
+        """Let go of the lock."""
+        if self._opened is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def _acquire(self) -> int:
-        deadline = time.monotonic() + self._patience
+        deadline: float | None = None
         pause = _FIRST_PAUSE
         while True:
-            fd = self._opened()
+            opened = self._open()
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                deadline = deadline or time.monotonic() + self._patience
                 if time.monotonic() >= deadline:
-                    raise self._busy(fd) from None
+                    raise self._busy(self._fd) from None
                 time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            if _is_still(fd, self.path):
-                return fd
+            with suppress(FileNotFoundError):
+                if _same(os.stat(self._name), opened):  # noqa: PTH116 -- once per commit: Path costs more than the call
+                    return self._fd
             self.close()
 
-    def _opened(self) -> int:
-        if self._fd is None:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        return self._fd
+    def _open(self) -> os.stat_result:
+        """Return what the open file is; opens it if need be."""
+        if self._opened is None:
+            self._fd = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._opened = os.fstat(self._fd)
+        return self._opened
 
     def _busy(self, fd: int) -> StoreBusy:
         holder = os.pread(fd, _LABEL_BYTES, 0).decode(errors="replace").strip("\0 ")
@@ -175,5 +192,22 @@ class Sidecar:
 
     def close(self) -> None:
         """Close the file, and with it the lock if it is held."""
-        _close(self._fd)
-        self._fd = None
+        if self._opened is not None:
+            _close(self._fd)
+            self._opened = None
+
+
+class Hold:
+    """``with`` the sidecar's lock. A class: a generator would cost twice as much, at every commit."""
+
+    __slots__ = ("_label", "_sidecar")
+
+    def __init__(self, sidecar: Sidecar, label: str) -> None:
+        self._sidecar = sidecar
+        self._label = label
+
+    def __enter__(self) -> None:
+        self._sidecar.lock(self._label)
+
+    def __exit__(self, *_: object) -> None:
+        self._sidecar.unlock()

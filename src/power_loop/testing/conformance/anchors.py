@@ -2,7 +2,7 @@
 
 import pytest
 
-from power_loop.facts.entries import base_digest, seal_all, verify
+from power_loop.facts.chain import base_digest, seal_all, verify
 from power_loop.facts.errors import HeadMoved, InboxNotEmpty
 from power_loop.ports.store import SessionStore
 from power_loop.testing.conformance.base import ANCHOR, ENDED, NOTE, Hand, Suite, claim_of, new, verified

@@ -3,6 +3,7 @@
 import pytest
 
 from power_loop.facts.blobs import BlobNotFound, blob_id
+from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.entries import (
     Erased,
     InputReceived,
@@ -10,8 +11,6 @@ from power_loop.facts.entries import (
     Pruned,
     RecordedCall,
     ToolFinished,
-    base_digest,
-    seal_all,
 )
 from power_loop.facts.erasure import ERASED, erasure_of
 from power_loop.facts.errors import HeadMoved, InboxNotEmpty, InvalidInputError, LeaseLost

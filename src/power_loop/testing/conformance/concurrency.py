@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from power_loop.facts.entries import verify
+from power_loop.facts.chain import verify
 from power_loop.facts.errors import HeadMoved, InboxNotEmpty, SessionBusy, SessionExistsError, StoreClosed
 from power_loop.ports.store import SessionStore
 from power_loop.testing.conformance.base import CALLED, ENDED, NOTE, NOW, TTL, Hand, Suite, new

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from power_loop.facts.blobs import blobs_in
-from power_loop.facts.entries import Erased, verify
+from power_loop.facts.chain import verify
+from power_loop.facts.entries import Erased
 from power_loop.facts.errors import LeaseLost, SessionBusy, StoreForked
 from power_loop.ports.store import SessionStore
 from power_loop.testing.conformance.base import NOTE, NOW, TTL, Hand, Suite, new, verified

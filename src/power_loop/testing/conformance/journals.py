@@ -2,7 +2,8 @@
 
 import pytest
 
-from power_loop.facts.entries import Note, verify
+from power_loop.facts.chain import verify
+from power_loop.facts.entries import Note
 from power_loop.facts.errors import HeadMoved, InvalidInputError, SessionNotFoundError
 from power_loop.ports.store import Append, SessionStore
 from power_loop.testing.conformance.base import CALLED, ENDED, NOTE, NOW, Hand, Suite, claim_of, new

@@ -2,7 +2,7 @@
 
 import pytest
 
-from power_loop.facts.entries import base_digest, seal_all
+from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.errors import InvalidInputError, SessionBusy, SessionExistsError, SessionNotFoundError
 from power_loop.ports.store import SessionStore, SubagentLifecycle
 from power_loop.testing.conformance.base import CALLED, NOTE, NOW, OTHER, TTL, Hand, Suite, new

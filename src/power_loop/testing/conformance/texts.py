@@ -2,7 +2,8 @@
 
 import pytest
 
-from power_loop.facts.entries import Note, verify
+from power_loop.facts.chain import verify
+from power_loop.facts.entries import Note
 from power_loop.facts.errors import InvalidInputError, SessionNotFoundError
 from power_loop.facts.jsontext import REPLACEMENT
 from power_loop.ports.store import SessionStore
