@@ -271,7 +271,7 @@ class Journal:
             await settled(asyncio.ensure_future(self._start_over(append.entries)))
         except (InboxNotEmpty, CancelRequested) as signal:
             refused = ENDS if isinstance(signal, InboxNotEmpty) else STARTS
-            await settled(asyncio.ensure_future(self._yield_to_inbox(append.entries, refused)))
+            await settled(asyncio.ensure_future(self._yield_to_inbox(append, refused)))
         else:
             self._acknowledge(append)
 
@@ -325,11 +325,12 @@ class Journal:
             self.stage(fact)
         self.progress += 1
 
-    async def _yield_to_inbox(self, entries: tuple[Entry, ...], refused: frozenset[str]) -> None:
+    async def _yield_to_inbox(self, append: Append, refused: frozenset[str]) -> None:
         """Write again without what was refused, followed by the commands. What is staged meanwhile goes along."""
         rows = await self._store.inbox(self.session_id)
         record, journal = await self._store.load(self.session_id)
-        facts = [entry.decoded for entry in (*entries, *self._staged) if entry.decoded is not None]
+        self._consumes[:0] = append.consumes  # their entries are among these facts already
+        facts = [entry.decoded for entry in (*append.entries, *self._staged) if entry.decoded is not None]
         self._refused.extend(fact for fact in facts if fact.kind in refused)
         self._done = self._count
         self._staged = []
@@ -343,6 +344,8 @@ class Journal:
     def take(self, rows: Sequence[InboxRow]) -> None:
         """Stage commands as entries; the commit that writes them consumes their rows."""
         for row in rows:
+            if row.id in self._consumes:
+                continue
             fact = command_fact(row, self.run)
             if fact is not None:
                 self.stage(fact)
