@@ -219,3 +219,27 @@ async def test_no_sibling_starts_behind_a_recorded_cancel(store, turns):
     kinds = [entry.kind for entry in await store.read("s")]
     assert "tool_started" not in kinds[kinds.index("cancelled") :]
     assert ran == []
+
+
+class Late(MemoryStore):
+    """A store at which an input arrives right before each of the first commits that would free the lease."""
+
+    late = 0
+
+    async def append(self, append):
+        if self.late and append.release:
+            self.late -= 1
+            await self.enqueue("s", "input", encode(InputReceived(f"late {self.late}")), now=1)
+        await super().append(append)
+
+
+async def test_a_command_that_is_refused_twice_is_recorded_once():
+    store = Late()
+    asked = ModelReplied(calls=(RecordedCall("a", "elsewhere"),))
+    await leave(store, "s", *BEGUN, asked)
+    store.late = 2
+    loop = waiting(store, "answer")
+    assert await loop.abort_pending("s") == 1
+    inputs = [entry.fact.content for entry in await store.read("s") if isinstance(entry.fact, InputReceived)]
+    assert inputs == ["question", "late 1", "late 0"]
+    assert not await store.inbox("s")
