@@ -19,7 +19,6 @@ from power_loop.face.config import (
 from power_loop.face.loop import StatefulAgentLoop
 from power_loop.face.observers import MessageSink, NullSink
 from power_loop.face.watch import AgentStream
-from power_loop.facts.entries import Entry
 from power_loop.facts.errors import (
     AsyncToolInSyncContext,
     CancellationRequested,
@@ -69,6 +68,7 @@ from power_loop.facts.errors import (
 )
 from power_loop.facts.events import *  # noqa: F403 -- every payload class is public; facts.events.__all__ lists them
 from power_loop.facts.events import __all__ as _events
+from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, Reasoning, Text, ToolCall
 from power_loop.facts.usage import LLMTokenUsage
 from power_loop.llms.provider import LLMProviderConfig, create_llm_service_from_config, create_llm_service_from_env

@@ -10,7 +10,7 @@ import pytest
 from power_loop import SqliteStore, StatefulAgentLoop
 from power_loop.facts.chain import chain
 from power_loop.facts.clock import SYSTEM_CLOCK
-from power_loop.facts.entries import Entry
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import Append, Claim
 from power_loop.testing import ScriptedLLM, call, reply
 

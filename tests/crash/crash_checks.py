@@ -7,7 +7,8 @@ from typing import Any
 from crash_world import SESSION, World
 
 from power_loop.facts.chain import verify
-from power_loop.facts.entries import Entry, RunEnded, ToolFinished, ToolStarted
+from power_loop.facts.entries import RunEnded, ToolFinished, ToolStarted
+from power_loop.facts.journal import Entry
 
 UNKNOWN = "is unknown"
 

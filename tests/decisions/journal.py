@@ -1,10 +1,10 @@
 """Builds journals by hand, for tests of pure code."""
 
-from power_loop.decisions.state import State, replay
+from power_loop.decisions.replay import replay
+from power_loop.decisions.state import State
 from power_loop.facts.chain import base_digest, seal
 from power_loop.facts.entries import (
     DefinitionChanged,
-    Entry,
     Fact,
     InputReceived,
     Limits,
@@ -12,6 +12,7 @@ from power_loop.facts.entries import (
     RecordedCall,
     RunStarted,
 )
+from power_loop.facts.journal import Entry
 
 BASE = base_digest("sess_test")
 

@@ -4,11 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal import ASKED, BASE, DEFINED, STARTED, asks, journal, state_of
 
-from power_loop.decisions.state import replay
+from power_loop.decisions.replay import replay
 from power_loop.decisions.verbs import Condition, condition
 from power_loop.decisions.views import splice
 from power_loop.facts.entries import (
-    Entry,
     InputReceived,
     ModelCalled,
     ModelReplied,
@@ -18,9 +17,9 @@ from power_loop.facts.entries import (
     ToolFinished,
     ToolStarted,
     ViewEdited,
-    decode,
 )
 from power_loop.facts.errors import JournalTooNew, StoreCorrupt
+from power_loop.facts.journal import Entry, decode
 from power_loop.facts.messages import AgentMessage, MessageRole
 from power_loop.facts.usage import LLMTokenUsage
 from power_loop.ports.llm import LLMRequest, validate_request

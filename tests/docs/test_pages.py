@@ -8,7 +8,8 @@ from pages import NAMES, ROOT, blocks, prose, table_rows
 
 from power_loop import AgentEventType, HookDirective, HookPoint
 from power_loop.facts import errors, events
-from power_loop.facts.entries import FACTS, RunStatus
+from power_loop.facts.entries import RunStatus
+from power_loop.facts.journal import FACTS
 from power_loop.ports import hooks
 
 README = (ROOT / "README.md").read_text()

@@ -17,7 +17,7 @@ from power_loop import (
     ToolContext,
     tool,
 )
-from power_loop.facts.entries import FACTS
+from power_loop.facts.journal import FACTS
 from power_loop.testing import ScriptedLLM, call, reply
 
 QUICK = LLMRetryPolicy(max_attempts=2, backoff_initial=0, backoff_max=0)

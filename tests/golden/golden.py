@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from power_loop.decisions.events import Narrator
-from power_loop.decisions.state import State, replay
-from power_loop.facts.entries import Entry
+from power_loop.decisions.replay import replay
+from power_loop.decisions.state import State
+from power_loop.facts.journal import Entry
 
 FOLDER = Path(__file__).parent
 SESSION = "golden"

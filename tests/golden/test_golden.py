@@ -8,12 +8,12 @@ import pytest
 from golden import FOLDER, SESSION, derived, read, summary
 
 from power_loop import MemoryStore, SqliteStore, StatefulAgentLoop, tool
-from power_loop.decisions.state import replay
+from power_loop.decisions.replay import replay
 from power_loop.facts import jsontext
 from power_loop.facts.chain import base_digest, chain, seal_all, verify
 from power_loop.facts.clock import SYSTEM_CLOCK
-from power_loop.facts.entries import FACTS, Entry
 from power_loop.facts.errors import JournalTooNew, StoreCorrupt
+from power_loop.facts.journal import FACTS, Entry
 from power_loop.ports.store import Append, Claim, NewSession
 from power_loop.testing import ScriptedLLM
 

@@ -28,7 +28,8 @@ from power_loop import (
     Text,
     tool,
 )
-from power_loop.facts.entries import FACTS, InputReceived
+from power_loop.facts.entries import InputReceived
+from power_loop.facts.journal import FACTS
 from power_loop.facts.jsontext import encode
 from power_loop.testing import ScriptedLLM, call, reply
 from power_loop.testing.clock import FakeClock

@@ -128,12 +128,12 @@ MUTANTS = (
         f"{STATE}::test_a_changed_body_is_noticed",
     ),
     mutant(
-        "digests not compared", "P12", "decisions/state.py",
+        "digests not compared", "P12", "decisions/replay.py",
         "if entry.seq != seq or entry.digest != digest:", "if entry.seq < 0 or not digest:",
         f"{STATE}::test_a_changed_body_is_noticed",
     ),
     mutant(
-        "unknown essential entries skipped", "P18", "facts/entries.py",
+        "unknown essential entries skipped", "P18", "facts/journal.py",
         "if kind.startswith(ANCILLARY_PREFIX):\n            return None", "return None",
         f"{STATE}::test_an_unknown_essential_kind_stops_and_an_ancillary_one_is_skipped",
     ),

@@ -29,7 +29,6 @@ from power_loop import (
 )
 from power_loop.facts.entries import (
     DefinitionChanged,
-    Entry,
     InputReceived,
     ModelCalled,
     ModelReplied,
@@ -38,6 +37,7 @@ from power_loop.facts.entries import (
     ViewEdited,
 )
 from power_loop.facts.errors import StoreUnavailable
+from power_loop.facts.journal import Entry
 from power_loop.facts.jsontext import encode
 from power_loop.facts.messages import MessageRole, text_of
 from power_loop.llms.openai_chat_request import RequestEncoder

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from power_loop import AgentLoopConfig, MemoryStore, SqliteStore, StatefulAgentLoop, tool
-from power_loop.decisions.state import replay
+from power_loop.decisions.replay import replay
 from power_loop.facts.messages import AgentMessage
 from power_loop.llms.openai_chat_request import RequestEncoder
 from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ReplyCall, ignore_delta

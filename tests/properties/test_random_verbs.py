@@ -17,10 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from property_world import IN_DRIVE, Drive, Process, Trouble, World
 
 from power_loop import MemoryStore, SqliteStore
-from power_loop.decisions.state import replay
+from power_loop.decisions.replay import replay
 from power_loop.facts.chain import verify
-from power_loop.facts.entries import Cancelled, Entry, InputReceived, ToolFinished, ToolStarted
+from power_loop.facts.entries import Cancelled, InputReceived, ToolFinished, ToolStarted
 from power_loop.facts.errors import SessionBusy, SessionPendingError, StoreUnavailable
+from power_loop.facts.journal import Entry
 from power_loop.facts.messages import text_of
 from power_loop.ports.store import STARTS, SessionStore
 

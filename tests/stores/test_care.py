@@ -9,7 +9,7 @@ import pytest
 from test_faults import Doubtful, begun, fill, intact
 from test_sqlite import change, rows, schema_of
 
-from power_loop.decisions.state import replay
+from power_loop.decisions.replay import replay
 from power_loop.facts.blobs import BlobNotFound, blob_id
 from power_loop.facts.chain import verify
 from power_loop.facts.entries import Pruned

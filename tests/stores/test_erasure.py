@@ -7,22 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from power_loop.decisions.state import replay
+from power_loop.decisions.replay import replay
 from power_loop.facts import erasure
 from power_loop.facts.chain import base_digest, body_hash, seal_all, verify
-from power_loop.facts.entries import (
-    FACTS,
-    Entry,
-    InputReceived,
-    ModelReplied,
-    RecordedCall,
-    RunEnded,
-    ToolFinished,
-    ViewEdited,
-    decode,
-)
+from power_loop.facts.entries import InputReceived, ModelReplied, RecordedCall, RunEnded, ToolFinished, ViewEdited
 from power_loop.facts.erasure import ERASED, erased_body, erasure_of
 from power_loop.facts.errors import InvalidInputError, JournalTooNew, StoreCorrupt
+from power_loop.facts.journal import FACTS, Entry, decode
 from power_loop.facts.messages import AgentMessage, Image, MessageRole, Reasoning, Text, ToolCall
 from power_loop.ports.llm import LLMRequest, validate_request
 

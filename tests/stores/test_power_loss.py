@@ -9,7 +9,8 @@ import powerloss_vfs
 import pytest
 
 from power_loop.facts.chain import base_digest, verify
-from power_loop.facts.entries import Entry, Note
+from power_loop.facts.entries import Note
+from power_loop.facts.journal import Entry
 from power_loop.stores import SqliteStore
 from power_loop.stores.sqlite import connection, workers
 from power_loop.testing.conformance.base import Hand, new

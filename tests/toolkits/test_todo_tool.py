@@ -16,7 +16,6 @@ from power_loop.decisions.todos import (
 )
 from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.entries import (
-    Entry,
     InputReceived,
     ModelReplied,
     Note,
@@ -26,6 +25,7 @@ from power_loop.facts.entries import (
     ToolStarted,
 )
 from power_loop.facts.ids import call_id
+from power_loop.facts.journal import Entry
 from power_loop.ports.todo import MAX_TODO_TEXT, MAX_TODOS, TodoItem, parse_todos, render_todos
 from power_loop.testing import ScriptedLLM, call, reply
 from power_loop.toolkits.todo import todo, todo_tool

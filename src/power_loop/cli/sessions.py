@@ -13,12 +13,13 @@ from power_loop.cli.safe import safe, safe_line
 from power_loop.cli.screen import Screen, plain
 from power_loop.cli.tables import journal_document, journal_table, session_table, status_text
 from power_loop.cli.words import age, call_text, day, money, tokens
-from power_loop.decisions.state import State, replay
+from power_loop.decisions.replay import replay
+from power_loop.decisions.state import State
 from power_loop.face.config import SessionInfo
 from power_loop.face.reports import info_of, pending_of
 from power_loop.facts.clock import SYSTEM_CLOCK
-from power_loop.facts.entries import Entry
 from power_loop.facts.errors import JournalTooNew
+from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, MessageRole
 from power_loop.ports.store import SessionRecord
 

@@ -11,8 +11,8 @@ from rich.text import Text
 from power_loop.cli.safe import safe, safe_line
 from power_loop.cli.words import age, clock, describe
 from power_loop.face.config import SessionInfo
-from power_loop.facts.entries import Entry
 from power_loop.facts.errors import PowerLoopError
+from power_loop.facts.journal import Entry
 
 _WIDE = 100
 """Columns from which on times show milliseconds."""

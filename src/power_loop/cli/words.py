@@ -11,7 +11,6 @@ from power_loop.facts import jsontext
 from power_loop.facts.entries import (
     Cancelled,
     DefinitionChanged,
-    Entry,
     InputReceived,
     ModelCalled,
     ModelFailed,
@@ -29,6 +28,7 @@ from power_loop.facts.entries import (
     ViewEdited,
 )
 from power_loop.facts.errors import PowerLoopError
+from power_loop.facts.journal import Entry
 from power_loop.facts.messages import Content, text_of
 from power_loop.facts.usage import LLMTokenUsage
 

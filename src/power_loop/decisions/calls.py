@@ -2,7 +2,8 @@
 
 from enum import Enum
 
-from power_loop.decisions.state import Call, State
+from power_loop.decisions.call import Call
+from power_loop.decisions.state import State
 from power_loop.facts.entries import Outcome, ToolFinished
 
 MAX_ATTEMPTS = 3

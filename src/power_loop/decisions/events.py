@@ -7,7 +7,6 @@ from typing import Any
 from power_loop.facts.entries import (
     Cancelled,
     DefinitionChanged,
-    Entry,
     Fact,
     InputReceived,
     ModelCalled,
@@ -49,6 +48,7 @@ from power_loop.facts.events import (
     UserNotificationPayload,
 )
 from power_loop.facts.ids import call_id
+from power_loop.facts.journal import Entry
 from power_loop.facts.messages import text_of
 
 _T = AgentEventType

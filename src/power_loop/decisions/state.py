@@ -3,19 +3,16 @@
 Nothing here is stored; deleting a state loses nothing. It knows no stores, no models and no time.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
 
-from power_loop.facts.chain import chain, check_tombstones
+from power_loop.decisions.call import Call
 from power_loop.facts.entries import (
-    FACTS,
     Cancelled,
     DefinitionChanged,
-    Entry,
-    Erased,
     Fact,
     InputReceived,
     ModelFailed,
@@ -30,41 +27,15 @@ from power_loop.facts.entries import (
     ToolStarted,
     ViewEdited,
 )
-from power_loop.facts.errors import StoreCorrupt
 from power_loop.facts.ids import call_id
-from power_loop.facts.messages import AgentMessage, MessageRole, ToolCall, text_of
+from power_loop.facts.journal import FACTS, Entry
+from power_loop.facts.messages import AgentMessage, MessageRole, text_of
 from power_loop.facts.usage import LLMTokenUsage, add_cost
 
 WRAP_UP = "wrap_up"
 """Topic of the note that asks for a final answer at the round limit."""
 CONTINUE = "continue"
 """Topic of the note that reopens a conversation whose last word was the model's."""
-
-
-class Call(msgspec.Struct):
-    """A tool call of the newest reply, and how far it has come."""
-
-    id: str
-    recorded: RecordedCall
-    offered: bool
-    started_run: int = 0
-    attempt: int = 0
-    key: str = ""
-    once: bool = True
-    arguments: dict[str, object] | None = None
-    result: ToolFinished | None = None
-    position: int = -1
-
-    @property
-    def open(self) -> bool:
-        """Whether it still lacks its result."""
-        return self.result is None
-
-    def to_tool_call(self) -> ToolCall:
-        """Return what the model sees of it; unreadable arguments are shown as they came."""
-        recorded = self.recorded
-        arguments = recorded.arguments if recorded.raw is None else {"unreadable_arguments": recorded.raw}
-        return ToolCall(recorded.id, recorded.name, arguments)
 
 
 class State:
@@ -338,29 +309,3 @@ def _of(entry: Entry, _kind: type[_FactT]) -> _FactT:
 
 def _fact(entry: Entry | None, kind: type[_FactT]) -> _FactT | None:
     return None if entry is None else _of(entry, kind)
-
-
-def replay(entries: Iterable[Entry], *, base_seq: int, base_digest: bytes) -> State:
-    """Derive the state of a journal, checking numbers and digests on the way.
-
-    Raises StoreCorrupt where an entry does not follow from the one before it, JournalTooNew for what a newer
-    release wrote.
-    """
-    state = State(base_seq, base_digest)
-    apply, seq, digest = state.apply, base_seq, base_digest
-    touched: list[Entry] = []
-    for entry in entries:
-        seq += 1
-        digest = chain(
-            digest, seq, entry.kind, entry.version, entry.run, entry.round, entry.time, entry.body, entry.body_digest
-        )
-        if entry.seq != seq or entry.digest != digest:
-            raise StoreCorrupt(f"Entry {seq} is missing or does not match its digest.", seq=entry.seq)
-        if entry.body_digest is not None or entry.kind == Erased.kind:
-            touched.append(entry)
-        try:
-            apply(entry)
-        except (KeyError, IndexError) as error:
-            raise StoreCorrupt(f"Entry {entry.seq} speaks of {error}, which is not there.", seq=entry.seq) from error
-    check_tombstones(touched)
-    return state

@@ -5,18 +5,10 @@ from typing import Any
 
 import msgspec
 
-from power_loop.facts.entries import (
-    Entry,
-    Fact,
-    ModelReplied,
-    Note,
-    RecordedCall,
-    ReplyEdited,
-    ToolFinished,
-    ToolStarted,
-)
+from power_loop.facts.entries import Fact, ModelReplied, Note, RecordedCall, ReplyEdited, ToolFinished, ToolStarted
 from power_loop.facts.events import TodoUpdatedPayload
 from power_loop.facts.ids import call_id
+from power_loop.facts.journal import Entry
 from power_loop.ports.tagged import tagged
 from power_loop.ports.todo import TODO_TOOL, TodoItem, completed_of, parse_todos, render_todos
 

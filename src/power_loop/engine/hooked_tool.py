@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from power_loop.decisions.state import Call
+from power_loop.decisions.call import Call
 from power_loop.engine.run import Run
 from power_loop.facts.entries import Outcome, ResultEdited
 from power_loop.facts.errors import ToolTimeout

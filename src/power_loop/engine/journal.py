@@ -9,12 +9,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from power_loop.decisions.state import State, replay
+from power_loop.decisions.replay import replay
+from power_loop.decisions.state import State
 from power_loop.engine.services import Services
 from power_loop.engine.shield import finished, settled
 from power_loop.facts import jsontext
 from power_loop.facts.chain import seal
-from power_loop.facts.entries import Cancelled, Entry, Fact, InputReceived
+from power_loop.facts.entries import Cancelled, Fact, InputReceived
 from power_loop.facts.errors import (
     CancelRequested,
     HeadMoved,
@@ -25,6 +26,7 @@ from power_loop.facts.errors import (
     StoreCorrupt,
     StoreError,
 )
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import ENDS, LEASE_TTL, STARTS, Append, Claim, InboxRow, SessionRecord
 
 Plan = Callable[[State], Sequence[Fact]]

@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
+from power_loop.decisions.call import Call
 from power_loop.decisions.calls import Fate, answer, fate, refusal, unknown
-from power_loop.decisions.state import Call
 from power_loop.decisions.steps import RunTools
 from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.run import Run

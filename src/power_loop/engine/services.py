@@ -8,8 +8,9 @@ import msgspec
 
 from power_loop.engine.retry import LLMRetryPolicy
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock
-from power_loop.facts.entries import DefinitionChanged, Entry, Limits, RecordedCall
+from power_loop.facts.entries import DefinitionChanged, Limits, RecordedCall
 from power_loop.facts.events import AgentEvent
+from power_loop.facts.journal import Entry
 from power_loop.ports.hooks import AgentHooks
 from power_loop.ports.llm import LLMService, definition_digest_source
 from power_loop.ports.registry import ToolRegistry

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from power_loop.decisions.call import Call
 from power_loop.decisions.calls import Fate, answer, fate, unknown
-from power_loop.decisions.state import Call
 from power_loop.engine.context import enter_session
 from power_loop.engine.hooked_tool import after_tool, arguments_of, before_tool, on_tool_error
 from power_loop.engine.run import Run

@@ -19,9 +19,10 @@ from power_loop.face.reports import result_of
 from power_loop.face.seats import SEATS
 from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.clock import Clock
-from power_loop.facts.entries import Entry, Fact, RunStarted, SessionOpened
+from power_loop.facts.entries import Fact, RunStarted, SessionOpened
 from power_loop.facts.errors import ConfigError, HookError, SessionBusy
 from power_loop.facts.ids import new_id
+from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, to_message
 from power_loop.llms.resolve import service_from_string
 from power_loop.ports.bus import AgentEventBus

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from power_loop.decisions.events import Narrator
-from power_loop.facts.entries import Entry, InputReceived, ModelReplied, Note, RecordedCall, ToolFinished
+from power_loop.facts.entries import InputReceived, ModelReplied, Note, RecordedCall, ToolFinished
 from power_loop.facts.events import AgentEvent
 from power_loop.facts.ids import call_id
+from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, ToolCall
 from power_loop.ports.bus import AgentEventBus
 

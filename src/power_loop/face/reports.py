@@ -8,8 +8,9 @@ from power_loop.decisions.endings import final_text
 from power_loop.decisions.state import State
 from power_loop.face.config import RoundUsage, SessionInfo, StatefulResult, UsageReport
 from power_loop.facts.clock import SYSTEM_CLOCK, Instant
-from power_loop.facts.entries import Entry, ModelReplied, RunEnded
+from power_loop.facts.entries import ModelReplied, RunEnded
 from power_loop.facts.errors import JournalTooNew
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import SessionRecord, SessionStore
 
 _WAITS = {

@@ -7,8 +7,9 @@ from typing import Any
 
 from power_loop.decisions.events import Narrator, names_call, reply_seq
 from power_loop.face.config import StatefulResult
-from power_loop.facts.entries import Entry, RecordedCall
+from power_loop.facts.entries import RecordedCall
 from power_loop.facts.events import AgentEvent
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import SessionStore
 
 _PAGE = 500

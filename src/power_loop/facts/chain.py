@@ -5,8 +5,9 @@ from hashlib import blake2b
 
 import msgspec
 
-from power_loop.facts.entries import Entry, Erased, Fact
+from power_loop.facts.entries import Erased, Fact
 from power_loop.facts.errors import StoreCorrupt
+from power_loop.facts.journal import Entry
 
 DIGEST_BYTES = 16
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode

@@ -12,7 +12,6 @@ from power_loop.facts import jsontext
 from power_loop.facts.chain import body_hash
 from power_loop.facts.entries import (
     Cancelled,
-    Entry,
     Erased,
     Fact,
     InputReceived,
@@ -26,9 +25,9 @@ from power_loop.facts.entries import (
     ToolFinished,
     ToolStarted,
     ViewEdited,
-    decode,
 )
 from power_loop.facts.errors import InvalidInputError
+from power_loop.facts.journal import Entry, decode
 from power_loop.facts.messages import AgentMessage, Content, ToolCall
 
 ERASED = "[erased]"

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import msgspec
 
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry
+from power_loop.facts.journal import Entry
 
 SessionKind: TypeAlias = Literal["root", "subagent"]
 CommandKind: TypeAlias = Literal["input", "cancel"]

@@ -10,8 +10,8 @@ from typing import BinaryIO, TypeAlias, TypeVar
 
 from power_loop.facts.chain import verify
 from power_loop.facts.clock import SYSTEM_CLOCK
-from power_loop.facts.entries import Entry
 from power_loop.facts.errors import InvalidInputError, PowerLoopError, SessionBusy, StoreCorrupt
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import InboxRow, SessionRecord, SessionStore
 from power_loop.stores import archive_format as form
 from power_loop.stores.sqlite.faults import typed

@@ -6,8 +6,8 @@ import msgspec
 
 from power_loop.facts.blobs import blob_id
 from power_loop.facts.chain import base_digest, chain, verify
-from power_loop.facts.entries import Entry
 from power_loop.facts.errors import JournalTooNew, StoreCorrupt
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import CommandKind, InboxRow, NewSession, SessionKind, SessionRecord, SubagentLifecycle
 
 FORMAT = 1

@@ -11,9 +11,10 @@ import msgspec
 from power_loop.facts import jsontext
 from power_loop.facts.chain import body_hash
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry, Erased, Pruned
+from power_loop.facts.entries import Erased, Pruned
 from power_loop.facts.errors import SessionExistsError, SessionNotFoundError, StoreClosed, StoreForked
 from power_loop.facts.ids import new_id
+from power_loop.facts.journal import Entry
 from power_loop.facts.words import excerpt, has_phrases, phrases_of, searchable
 from power_loop.ports.store import (
     ANCHORS,

@@ -6,7 +6,7 @@ from typing import Any
 from power_loop.facts import jsontext
 from power_loop.facts.chain import base_digest, body_hash
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry, Erased, Pruned
+from power_loop.facts.entries import Erased, Pruned
 from power_loop.facts.erasure import erased_body
 from power_loop.facts.errors import (
     CancelRequested,
@@ -17,6 +17,7 @@ from power_loop.facts.errors import (
     PowerLoopError,
     SessionBusy,
 )
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import (
     ANCHORS,
     ENDS,

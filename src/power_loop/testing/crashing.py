@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import (
     Append,
     CommandKind,

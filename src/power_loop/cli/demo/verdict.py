@@ -9,8 +9,9 @@ import msgspec
 
 from power_loop.cli.demo.ledger import Deed, Line, deeds, model_calls
 from power_loop.facts.chain import verify
-from power_loop.facts.entries import Entry, ModelReplied, RunEnded, ToolFinished, ToolStarted
+from power_loop.facts.entries import ModelReplied, RunEnded, ToolFinished, ToolStarted
 from power_loop.facts.errors import StoreCorrupt
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import SessionRecord
 
 

@@ -14,8 +14,9 @@ import msgspec
 
 from power_loop.cli.demo.ledger import Ledger, tell
 from power_loop.cli.demo.worker import end_with_parent
-from power_loop.facts.entries import Entry, RunEnded, ToolFinished, ToolStarted
+from power_loop.facts.entries import RunEnded, ToolFinished, ToolStarted
 from power_loop.facts.errors import PowerLoopError
+from power_loop.facts.journal import Entry
 from power_loop.stores import SqliteStore
 from power_loop.stores.sqlite.connection import Connection, connect_sqlite3
 

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from power_loop.facts import jsontext
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry
 from power_loop.facts.errors import SessionExistsError, SessionNotFoundError, StoreCorrupt
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import Append, CommandKind, NewSession, Renewal, SessionRecord
 from power_loop.stores import rules
 from power_loop.stores.sqlite import care, sql

@@ -8,8 +8,8 @@ import msgspec
 
 from power_loop.facts import jsontext
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry
 from power_loop.facts.errors import SessionNotFoundError
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import InboxRow, Lease, SessionRecord, SubagentLifecycle
 from power_loop.stores.sqlite import sql
 from power_loop.stores.sqlite.connection import Connection

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TypeVar
 
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock, Instant
-from power_loop.facts.entries import Entry
 from power_loop.facts.errors import ConfigError, StoreClosed, StoreForked
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import (
     Append,
     CommandKind,

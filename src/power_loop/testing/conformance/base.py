@@ -8,7 +8,8 @@ import pytest_asyncio
 from power_loop.facts.blobs import blob_id
 from power_loop.facts.chain import seal_all, verify
 from power_loop.facts.clock import Instant
-from power_loop.facts.entries import Entry, Fact, ModelCalled, Note, RunEnded, ToolStarted
+from power_loop.facts.entries import Fact, ModelCalled, Note, RunEnded, ToolStarted
+from power_loop.facts.journal import Entry
 from power_loop.ports.store import Append, Claim, NewSession, SessionRecord, SessionStore
 
 NOW = Instant(1_700_000_000_000, "boot-of-the-suite", 5_000_000)
