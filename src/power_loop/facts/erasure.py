@@ -12,6 +12,8 @@ from power_loop.facts import jsontext
 from power_loop.facts.chain import body_hash
 from power_loop.facts.entries import (
     Cancelled,
+    Compacted,
+    CompactionSkipped,
     Erased,
     Fact,
     InputReceived,
@@ -43,9 +45,6 @@ def erased_body(kind: str, body: str, version: int = 1) -> str:
     number. Calls keep id and name and lose their arguments: erase no reply whose calls are still open, or they would
     run without. Raises InvalidInputError for a kind without content of its own, JournalTooNew, StoreCorrupt.
     """
-    summary = _SUMMARIES.get(kind)
-    if summary is not None:
-        return _without(body, summary)
     eraser = _ERASERS.get(kind)
     fact = decode(kind, version, body) if eraser else None
     if eraser is None or fact is None:
@@ -88,6 +87,11 @@ def _started(fact: ToolStarted) -> Fact:
     return fact if fact.arguments is None else _replace(fact, arguments={})
 
 
+def _fold(fact: Compacted) -> Fact:
+    """Erase the summary and every message that was kept: any of them may repeat what has to go."""
+    return _replace(fact, summary=_gone(fact.summary), view=tuple(map(_message, fact.view)))
+
+
 def _ended(fact: RunEnded) -> Fact:
     error = fact.error and _replace(fact.error, message=_gone(fact.error.message))
     final_text = fact.final_text and ERASED
@@ -104,15 +108,8 @@ _ERASERS: dict[str, Callable[[Any], Fact]] = {
     ResultEdited.kind: lambda fact: _replace(fact, content=_gone(fact.content)),
     Note.kind: lambda fact: _replace(fact, text=_gone(fact.text)),
     ViewEdited.kind: lambda fact: _replace(fact, messages=tuple(map(_message, fact.messages))),
+    Compacted.kind: _fold,
+    CompactionSkipped.kind: lambda fact: _replace(fact, reason=_gone(fact.reason)),
     Cancelled.kind: lambda fact: _replace(fact, reason=_gone(fact.reason)),
     RunEnded.kind: _ended,
 }
-_SUMMARIES = {"compacted": "summary"}
-"""Kinds whose one text stands in a field, among much that is derived and must stay."""
-
-
-def _without(body: str, field: str) -> str:
-    values: dict[str, Any] = msgspec.json.decode(body)
-    if values.get(field):
-        values[field] = ERASED
-    return jsontext.encode(values)
