@@ -11,16 +11,16 @@ _KEEPS_CALLS = frozenset({"pending_tools"})
 
 
 def ending(
-    state: State, status: RunStatus, *, reason: str = "", error: ErrorRecord | None = None, seconds: float = 0.0
+    state: State, status: RunStatus, *, reason: str = "", error: ErrorRecord | None = None, elapsed_ms: int = 0
 ) -> RunEnded:
-    """Make the last entry of a run; ``seconds`` is how long it took, where a budget counts that."""
+    """Make the last entry of a run; ``elapsed_ms`` is how long it took, where a budget counts that."""
     if error is None and status in {"degraded", "error", "context_full"} and state.failure is not None:
         failure = state.failure
         error = ErrorRecord(failure.code, failure.message, failure.error_type)
     if status == "cancelled" and state.cancel is not None:
         reason = reason or state.cancel.reason
     text = _final_text(state, status, reason, error)
-    return RunEnded(status, text, state.rounds, "" if reason == status else reason, error, seconds)
+    return RunEnded(status, text, state.rounds, "" if reason == status else reason, error, elapsed_ms)
 
 
 def final_text(state: State) -> str:

@@ -345,8 +345,8 @@ class State(msgspec.Struct):
         self.run_open = False
         self.in_flight = False
         self.reply_fresh = False
-        if '"seconds":' in entry.body:
-            self._took(_of(entry, RunEnded).seconds)
+        if '"elapsed_ms":' in entry.body:
+            self._took(_of(entry, RunEnded).elapsed_ms / 1000)
 
     def _took(self, seconds: float) -> None:
         for tally in self._tallies():

@@ -13,5 +13,5 @@ async def end_run(run: Run, status: RunStatus, *, reason: str = "", error: Error
         await run.end_processes()
     for answer in last_answers(run.state, status, reason):
         run.stage(answer)
-    seconds = run.elapsed() if counts_seconds(run.limits.recorded) else 0.0
-    await run.commit(ending(run.state, status, reason=reason, error=error, seconds=seconds))
+    elapsed_ms = round(run.elapsed() * 1000) if counts_seconds(run.limits.recorded) else 0
+    await run.commit(ending(run.state, status, reason=reason, error=error, elapsed_ms=elapsed_ms))

@@ -319,7 +319,7 @@ class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 class RunEnded(Fact, frozen=True):
     """The run is over and its lease is free. ``final_text`` None: what the last reply said.
 
-    ``seconds`` is how long it took, where a budget counts that.
+    ``elapsed_ms`` is how long it took, where a budget counts that.
     """
 
     kind = "run_ended"
@@ -328,7 +328,7 @@ class RunEnded(Fact, frozen=True):
     rounds: int = 0
     reason: str = ""
     error: ErrorRecord | None = None
-    seconds: float = 0.0
+    elapsed_ms: int = 0
 
 
 class Pruned(Fact, frozen=True):
