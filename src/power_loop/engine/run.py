@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from power_loop.decisions.state import State
 from power_loop.decisions.steps import RunLimits
 from power_loop.engine.cancellation import CancellationToken
 from power_loop.engine.interrupt import Deadline, Interrupt
-from power_loop.engine.journal import Journal, Plan, Snapshot
+from power_loop.engine.journal import NO_BLOBS, Journal, Plan, Snapshot
 from power_loop.engine.processes import ProcessScope, reap_leftovers
 from power_loop.engine.services import Services
 from power_loop.facts.entries import Cancelled, Fact
@@ -34,11 +34,12 @@ class Run:
         plan: Plan,
         snapshot: Snapshot | None = None,
         token: CancellationToken | None = None,
+        blobs: Mapping[str, bytes] = NO_BLOBS,
     ) -> None:
         self.session_id = session_id
         self.services = services
         self.limits = RunLimits(services.limits, services.runnable())
-        self.journal = Journal(session_id, services, plan, snapshot)
+        self.journal = Journal(session_id, services, plan, snapshot, blobs=blobs)
         self.interrupt = Interrupt()
         self.deadline = Deadline()
         self.fresh = True
@@ -71,9 +72,9 @@ class Run:
             self.journal.cut_off = False
             await reap_leftovers(self.session_id, self.journal.run, store=self.services.store.identity)
 
-    def stage(self, fact: Fact) -> None:
-        """Apply a fact tentatively; the next commit writes it."""
-        self.journal.stage(fact)
+    def stage(self, fact: Fact, blobs: Mapping[str, bytes] = NO_BLOBS) -> None:
+        """Apply a fact tentatively; the next commit writes it, with the blobs that it refers to."""
+        self.journal.stage(fact, blobs)
 
     def commit(self, *facts: Fact) -> Coroutine[Any, Any, None]:
         """Make these and all staged facts durable in one transaction, then tell."""

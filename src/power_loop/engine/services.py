@@ -11,6 +11,7 @@ from power_loop.facts.clock import SYSTEM_CLOCK, Clock
 from power_loop.facts.entries import DefinitionChanged, Limits, RecordedCall
 from power_loop.facts.events import AgentEvent
 from power_loop.facts.journal import Entry
+from power_loop.ports.content import ContentIntake, NoIntake
 from power_loop.ports.hooks import AgentHooks
 from power_loop.ports.llm import LLMService, definition_digest_source
 from power_loop.ports.registry import ToolRegistry
@@ -71,6 +72,7 @@ class Services(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     clock: Clock = SYSTEM_CLOCK
     listeners: tuple[Listener, ...] = ()
+    intake: ContentIntake = NoIntake()
 
     def runnable(self) -> frozenset[str]:
         """Return the names of the tools that this process can run."""

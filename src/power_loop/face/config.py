@@ -1,5 +1,8 @@
 """Settings of a loop, and the results of its verbs."""
 
+import math
+import os
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -10,6 +13,7 @@ from power_loop.facts.entries import ErrorRecord, Limits
 from power_loop.facts.errors import ConfigError, PowerLoopError
 from power_loop.facts.messages import ToolCall
 from power_loop.facts.usage import LLMTokenUsage
+from power_loop.ports.content import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES, ContentPolicy
 from power_loop.ports.llm import LLMService
 
 DEFAULT_DB_PATH = "./power_loop_sessions.db"
@@ -28,6 +32,13 @@ class AgentLoopConfig(msgspec.Struct):
         retry_policy: How often and how long to try a model call; None for what the model service was configured with
             (``max_retries``), else the policy's defaults.
         max_parallel_tools: Tools of one round that may run at the same time.
+        content_roots: Folders beneath which images and documents may be read by path; none by default.
+        content_hosts: From where they may be fetched by URL; nowhere by default. A host name (``example.com``,
+            ``*.example.com``) allows https at port 443 to public addresses; an origin (``http://127.0.0.1:8080``)
+            allows that scheme, host and port, wherever they lead.
+        max_image_bytes: The largest image taken: 20 MB, OpenAI's documented limit for one.
+        max_document_bytes: The largest document taken: 32 MB, Anthropic's documented limit for a request.
+        content_timeout: Seconds that fetching one image or document may take, or reading the text of a PDF file.
     """
 
     system_prompt: str | None = None
@@ -36,6 +47,11 @@ class AgentLoopConfig(msgspec.Struct):
     max_tokens: int | None = 8000
     retry_policy: LLMRetryPolicy | None = None
     max_parallel_tools: int = 8
+    content_roots: Sequence[str | os.PathLike[str]] = ()
+    content_hosts: Sequence[str] = ()
+    max_image_bytes: int = MAX_IMAGE_BYTES
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    content_timeout: float = 30.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_rounds, int) or self.max_rounds < 1:
@@ -50,6 +66,23 @@ class AgentLoopConfig(msgspec.Struct):
             raise ConfigError(
                 f"AgentLoopConfig.max_parallel_tools must be a whole number from 1, got {self.max_parallel_tools!r}."
             )
+
+        for name in ("content_roots", "content_hosts"):
+            if isinstance(getattr(self, name), str | bytes):
+                raise ConfigError(f"AgentLoopConfig.{name} must be a list or tuple, got one text.")
+        for name in ("max_image_bytes", "max_document_bytes", "content_timeout"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"AgentLoopConfig.{name} must be above 0, got {getattr(self, name)!r}.")
+
+    def content_policy(self) -> ContentPolicy:
+        """Return what may be read and fetched."""
+        return ContentPolicy(
+            tuple(os.fspath(root) for root in self.content_roots),
+            tuple(self.content_hosts),
+            self.max_image_bytes,
+            self.max_document_bytes,
+            self.content_timeout,
+        )
 
     def retries(self, llm: LLMService) -> LLMRetryPolicy:
         """Return the policy for calls of this service."""
