@@ -21,8 +21,13 @@ from power_loop.face.observers import MessageSink, NullSink
 from power_loop.face.watch import AgentStream
 from power_loop.facts.errors import (
     AsyncToolInSyncContext,
+    BrokenContent,
     CancellationRequested,
     ConfigError,
+    ContentError,
+    ContentNotAllowed,
+    ContentTooLarge,
+    ContentUnavailable,
     HookError,
     InvalidInputError,
     InvalidRequestError,
@@ -65,14 +70,16 @@ from power_loop.facts.errors import (
     ToolNotFound,
     ToolTimeout,
     ToolValidationError,
+    UnsupportedContent,
 )
 from power_loop.facts.events import *  # noqa: F403 -- every payload class is public; facts.events.__all__ lists them
 from power_loop.facts.events import __all__ as _events
 from power_loop.facts.journal import Entry
-from power_loop.facts.messages import AgentMessage, MessageRole, Reasoning, Text, ToolCall
+from power_loop.facts.messages import AgentMessage, Document, Image, MessageRole, Reasoning, Text, ToolCall
 from power_loop.facts.usage import LLMTokenUsage
 from power_loop.llms.provider import LLMProviderConfig, create_llm_service_from_config, create_llm_service_from_env
 from power_loop.ports.bus import AgentEventBus, EventHandler
+from power_loop.ports.content import Attachment, document, image
 from power_loop.ports.hooks import (
     AgentHooks,
     BaseHookCtx,
@@ -158,20 +165,28 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "AgentMessage",
     "AgentStream",
     "AsyncToolInSyncContext",
+    "Attachment",
     "BaseHookCtx",
+    "BrokenContent",
     "CancellationLike",
     "CancellationRequested",
     "CancellationToken",
     "CompactAfterCtx",
     "CompactBeforeCtx",
     "ConfigError",
+    "ContentError",
+    "ContentNotAllowed",
+    "ContentTooLarge",
+    "ContentUnavailable",
     "DEFAULT_DB_PATH",
+    "Document",
     "Entry",
     "EventHandler",
     "HookDirective",
     "HookError",
     "HookHandler",
     "HookPoint",
+    "Image",
     "InvalidInputError",
     "InvalidRequestError",
     "JournalTooNew",
@@ -259,12 +274,15 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "ToolValidationError",
     "ToolsBatchAfterCtx",
     "ToolsBatchBeforeCtx",
+    "UnsupportedContent",
     "UsageReport",
     "build_registry",
     "create_llm_service_from_config",
     "create_llm_service_from_env",
     "current_session_id",
+    "document",
     "filtered_registry",
+    "image",
     "tool",
     "validate_tool_args",
     "with_retry",

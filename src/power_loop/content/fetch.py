@@ -80,13 +80,13 @@ class _Fetch:
             target = target_of(url, self._policy.hosts, self._attachment.told)
             try:
                 data, location = self._get(target)
+                if location is None:
+                    return data
+                url = urljoin(url, location)
             except ContentError:
                 raise
             except (OSError, http.client.HTTPException, ValueError) as error:
                 raise _unavailable(self._attachment, f"{type(error).__name__}: {error}"[:200]) from error
-            if location is None:
-                return data
-            url = urljoin(url, location)
         raise _unavailable(self._attachment, f"more than {MAX_REDIRECTS} redirects")
 
     def _get(self, target: Target) -> tuple[bytes, str | None]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from power_loop.facts.blobs import blob_id
 from power_loop.facts.entries import KeptResult
 from power_loop.facts.jsontext import clean
-from power_loop.facts.messages import Block, Content, Text, clean_content, text_of
+from power_loop.facts.messages import Content, Text, clean_content, text_of
 from power_loop.ports.reader import READ_RESULT
 from power_loop.ports.tool_text import clip
 
@@ -44,13 +44,6 @@ def with_text(content: Content, text: str) -> Content:
     """Return the content with other text, where its first text was; images and documents stay."""
     if isinstance(content, str):
         return text
-    blocks: list[Block] = []
-    place = 0
-    for block in content:
-        if not isinstance(block, Text):
-            blocks.append(block)
-        elif not place:
-            place = len(blocks) + 1
-    if text:
-        blocks.insert(max(place - 1, 0), Text(text))
-    return tuple(blocks)
+    media = [block for block in content if not isinstance(block, Text)]
+    before = next((place for place, block in enumerate(content) if isinstance(block, Text)), 0)
+    return (*media[:before], Text(text), *media[before:]) if text else tuple(media)
