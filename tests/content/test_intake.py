@@ -148,6 +148,14 @@ async def test_a_file_beneath_a_root_is_read(folder, path, absolute, tmp_path):
     assert block == Image(blob_id(PNG), "image/png", len(PNG))
 
 
+async def test_a_relative_path_may_also_start_from_here(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    for path in ("allowed/deep/a.png", "deep/a.png"):
+        assert (await block_of(image(Path(path)), roots=("allowed",))).size == len(PNG)
+    with pytest.raises(ContentNotAllowed):
+        await block_of(image(Path("allowed/../secret.png")), roots=("allowed",))
+
+
 @pytest.mark.parametrize("path", ["out", "far", "../secret.png", "deep/../../secret.png"])
 @pytest.mark.parametrize("absolute", [True, False])
 async def test_no_way_leads_out_of_a_root(folder, path, absolute):

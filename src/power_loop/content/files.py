@@ -13,7 +13,7 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
 def read_file(attachment: Attachment, path: Path, roots: Sequence[str], limit: int) -> bytes:
-    """Return at most ``limit + 1`` bytes of a file; a relative path is looked up in each root.
+    """Return at most ``limit + 1`` bytes of a file; a relative path is looked up from here, and in each root.
 
     Raises ContentNotAllowed outside of every root, ContentUnavailable for what is not there or not a regular file.
     """
@@ -38,11 +38,10 @@ def read_file(attachment: Attachment, path: Path, roots: Sequence[str], limit: i
 
 def _places(path: Path, roots: Sequence[str]) -> Iterator[tuple[Path, PurePath]]:
     """Yield where the path may lie: a root, and the way from there. Links are for the opening to judge."""
+    whole = path.absolute()
     for root in map(Path, roots):
+        for form in {root.absolute(), root.resolve()}:
+            if whole.is_relative_to(form):
+                yield root, whole.relative_to(form)
         if not path.is_absolute():
             yield root, path
-            continue
-        for form in (root.absolute(), root.resolve()):
-            if path.is_relative_to(form):
-                yield root, path.relative_to(form)
-                break

@@ -12,7 +12,8 @@ MAX_READ = 20_000
 """Characters that one call returns at most."""
 MAX_FOUND = 50
 """Places that one search names at most."""
-_EXCERPT = 200
+_BEFORE, _AFTER = 100, 200
+"""Characters of the same line that are shown around a place."""
 _PIECE, _STEP = 500, 400
 """A long line is searched in pieces of so many characters, each beginning so many behind the one before."""
 
@@ -83,7 +84,7 @@ def _search(text: str, begin: int, pattern: str, regex: bool) -> str:
             found.append(f"[... and more; start={place} searches on ...]")
             break
         line, counted = line + text.count("\n", counted, place), place
-        around = text[place if regex else max(place - _EXCERPT // 2, 0) : place + _EXCERPT].replace("\n", " ")
+        around = text[max(text.rfind("\n", 0, place) + 1, place - _BEFORE) : place + _AFTER].partition("\n")[0]
         found.append(f"character {place}, line {line}: {around}")
     return "\n".join(found) or f"Nothing found from character {begin} of {len(text)} on."
 
