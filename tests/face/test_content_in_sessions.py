@@ -239,6 +239,32 @@ async def test_a_refused_commit_is_written_again_with_its_bytes(store):
     assert await store.list_blobs(session) == {blob_id(GIF)}
 
 
+async def test_a_commit_that_a_cancellation_stopped_is_written_again_with_its_bytes(store):
+    """P15: the task is cancelled while a result with a picture is about to be written; its end writes both."""
+
+    @tool(effect="read")
+    async def shot() -> object:
+        """Take a picture."""
+        return [image(GIF)]
+
+    async def hold(point):
+        if point.moment == "before" and point.kinds == ("tool_finished", "model_called"):
+            held.set()
+            await asyncio.Event().wait()
+
+    held = asyncio.Event()
+    llm = ScriptedLLM(reply("", call("shot")), "never")
+    loop = StatefulAgentLoop(llm=llm, tools=[shot], store=CrashingStore(store, hold))
+    session = await loop.new_session()
+    task = asyncio.create_task(loop.send("Go", session))
+    await held.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.list_blobs(session) == {blob_id(GIF)}
+    assert await store.read_blob(blob_id(GIF)) == GIF
+
+
 async def test_a_verb_that_is_planned_again_brings_its_bytes_again(tmp_path):
     """Another process wrote since this one's snapshot: the input is staged anew, with what it refers to."""
     path = str(tmp_path / "sessions.db")
