@@ -102,7 +102,7 @@ def server():
 
 async def fetched(server, path, hosts=None, **policy):
     settings = ContentPolicy(hosts=(server.origin,) if hosts is None else hosts, **policy)
-    taken = await Intake(lambda: settings, MemoryStore().read_blob).take([image(server.origin + path)])
+    taken = await Intake(lambda: settings).take([image(server.origin + path)], MemoryStore().read_blob)
     return taken.blobs[taken.content[0].blob]
 
 
@@ -171,9 +171,9 @@ async def test_a_name_that_leads_home_is_refused_unless_its_origin_is_named(serv
         return [(2, 1, 6, "", ("127.0.0.1", port))]
 
     monkeypatch.setattr("power_loop.content.fetch.socket.getaddrinfo", resolve)
-    intake = Intake(lambda: ContentPolicy(hosts=("pictures.example",)), MemoryStore().read_blob)
+    intake = Intake(lambda: ContentPolicy(hosts=("pictures.example",)))
     with pytest.raises(ContentNotAllowed, match="not public"):
-        await intake.take([image("https://pictures.example/a.png")])
+        await intake.take([image("https://pictures.example/a.png")], MemoryStore().read_blob)
     assert asked == ["pictures.example"]
 
 

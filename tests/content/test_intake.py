@@ -4,6 +4,7 @@ import base64
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,15 @@ from power_loop.content import Intake
 from power_loop.facts.blobs import blob_id
 from power_loop.ports.content import ContentPolicy
 
+STORED = MemoryStore().read_blob
+
 
 def intake(**policy) -> Intake:
-    return Intake(lambda: ContentPolicy(**policy), MemoryStore().read_blob)
+    return Intake(lambda: ContentPolicy(**policy))
 
 
 async def block_of(attachment, **policy):
-    taken = await intake(**policy).take([attachment])
+    taken = await intake(**policy).take([attachment], STORED)
     (block,) = taken.content
     assert {block.blob, getattr(block, "text_blob", None)} - {None} == set(taken.blobs)
     return block
@@ -192,7 +195,7 @@ async def test_a_document_has_its_files_name(folder):
 
 async def test_the_text_of_a_pdf_is_kept_beside_it():
     data = pdf("First page", "Second page")
-    taken = await intake().take([document(data, name="two.pdf")])
+    taken = await intake().take([document(data, name="two.pdf")], STORED)
     (block,) = taken.content
     assert taken.blobs[block.blob] == data
     assert taken.blobs[block.text_blob] == b"First page\n\nSecond page"
@@ -217,10 +220,9 @@ importlib.util.find_spec = lambda name, *rest: None if name == "pypdf" else real
 from content_samples import pdf
 from power_loop import MemoryStore, document, BrokenContent, MissingExtraError
 from power_loop.content import Intake
-from power_loop.ports.content import ContentPolicy
 def take(data, needs_text):
-    intake = Intake(ContentPolicy, MemoryStore().read_blob, lambda: needs_text)
-    return asyncio.run(intake.take([document(data)])).content[0].text_blob
+    intake = Intake(needs_text=lambda: needs_text)
+    return asyncio.run(intake.take([document(data)], MemoryStore().read_blob)).content[0].text_blob
 print(take(pdf("x"), False))
 for data, needs_text in ((pdf("x")[:120], False), (pdf("x"), True)):
     try:
@@ -239,15 +241,34 @@ def test_without_pypdf_a_pdf_goes_natively_and_is_refused_only_where_its_text_is
     assert "pip install 'power-loop[pdf]'" in missing
 
 
+async def test_a_page_that_never_ends_is_left(monkeypatch):
+    """A file of a stranger's may keep its reader busy for ever; who sends it is told in time."""
+    release = threading.Event()
+    monkeypatch.setattr("power_loop.content.pdf._page_text", lambda _pages, _number: str(release.wait(60)))
+    monkeypatch.setattr("power_loop.content.intake.GRACE", 0.01)
+    with pytest.raises(BrokenContent, match="to read"):
+        await block_of(document(pdf("x")), timeout=0.01)
+    release.set()
+
+
+async def test_what_takes_too_long_is_left_out_and_said():
+    taken = await intake(timeout=1e-9).take([document(pdf("one", "two"))], STORED)
+    assert taken.blobs[taken.content[0].text_blob] == b"[... pages 1 to 2 were not read ...]"
+
+
+async def test_names_are_made_holdable():
+    assert (await block_of(document(b"hello", name="\ud800.txt"))).name == "\ufffd.txt"
+
+
 # -- order
 
 
 async def test_parts_keep_their_order_and_equal_bytes_are_one_blob():
-    taken = await intake().take([Text("a"), image(PNG), Text("b"), image(PNG), document(b"c")])
+    taken = await intake().take([Text("a"), image(PNG), Text("b"), image(PNG), document(b"c")], STORED)
     assert [type(block) for block in taken.content] == [Text, Image, Text, Image, Document]
     assert set(taken.blobs) == {blob_id(PNG), blob_id(b"c")}
 
 
 async def test_bytes_that_the_store_does_not_have_are_unavailable():
-    with pytest.raises(ContentUnavailable, match="Send its bytes"):
+    with pytest.raises(ContentUnavailable, match="Send them"):
         await block_of(image(blob_id(PNG)))

@@ -376,6 +376,34 @@ async def test_what_a_tool_may_not_return_the_model_is_told(source):
     assert content.startswith("Error: ")
 
 
+async def test_a_tool_gets_no_bytes_of_another_session(store):
+    """A model may have the address from anywhere; only what this session refers to can be had by it."""
+
+    @tool(effect="read")
+    def show() -> object:
+        """Show it again."""
+        return image(blob_id(PNG))
+
+    async def shown(*first):
+        llm = ScriptedLLM(reply("", call("show")), "done")
+        await StatefulAgentLoop(llm=llm, tools=[show], store=store).send([Text("Go"), *first])
+        return llm.requests[1].messages[-1].content
+
+    assert await shown(image(PNG)) == (Image(blob_id(PNG), "image/png", len(PNG)),)
+    assert (await shown()).startswith("Error: ContentUnavailable")
+
+
+async def test_an_image_inside_other_data_is_an_error_not_its_bytes():
+    @tool(effect="read")
+    def nested() -> object:
+        """Return it."""
+        return {"picture": image(PNG)}
+
+    content = await sent("Go", llm=ScriptedLLM(reply("", call("nested")), "told"), tools=[nested])
+    assert content.startswith("Error") or "cannot be written as JSON" in content
+    assert "in a list" in content
+
+
 async def test_a_hook_edits_the_text_of_a_result_and_the_pictures_stay():
     hooks = AgentHooks()
 

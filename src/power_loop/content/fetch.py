@@ -15,6 +15,7 @@ from power_loop.content.hosts import Target, is_public, target_of
 from power_loop.content.intake import too_large
 from power_loop.facts.errors import ContentError, ContentNotAllowed, ContentUnavailable
 from power_loop.ports.content import Attachment, ContentPolicy
+from power_loop.ports.registry import InThread
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -23,7 +24,7 @@ _CHUNK = 64 << 10
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "power-loop", "Connection": "close"}
 
 
-async def fetch(attachment: Attachment, url: str, policy: ContentPolicy, limit: int) -> bytes:
+async def fetch(attachment: Attachment, url: str, policy: ContentPolicy, limit: int, in_thread: InThread) -> bytes:
     """Return at most ``limit + 1`` bytes of what is at an allowed URL, within ``policy.timeout`` seconds.
 
     Each redirect is checked like the URL itself. Raises ContentNotAllowed, ContentTooLarge, ContentUnavailable.
@@ -31,7 +32,8 @@ async def fetch(attachment: Attachment, url: str, policy: ContentPolicy, limit: 
     fetching = _Fetch(attachment, policy, limit)
     try:
         async with asyncio.timeout(policy.timeout):
-            return await asyncio.to_thread(fetching.run, url)
+            data: bytes = await in_thread(lambda: fetching.run(url))
+            return data
     except TimeoutError as error:
         raise _unavailable(attachment, f"no complete reply within {policy.timeout:g} s") from error
     finally:

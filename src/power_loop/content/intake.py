@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from power_loop.content.files import read_file
-from power_loop.content.pdf import can_extract, check_pdf, pdf_text
+from power_loop.content.pdf import GRACE, broken, can_extract, check_pdf, pdf_text
 from power_loop.facts.blobs import BlobNotFound, blob_id, is_blob_id
 from power_loop.facts.errors import (
     BrokenContent,
@@ -21,11 +21,12 @@ from power_loop.facts.errors import (
 )
 from power_loop.facts.media import IMAGES, PDF, PLAIN, media_type_of
 from power_loop.facts.messages import Block, Document, Image
+from power_loop.ports.blobs import BlobReader
 from power_loop.ports.content import Attachment, ContentPolicy, Part, Taken
-from power_loop.ports.llm import BlobReader
+from power_loop.ports.registry import InThread
 
 _T = TypeVar("_T")
-_Fetch: TypeAlias = Callable[[Attachment, str, ContentPolicy, int], Awaitable[bytes]]
+_Fetch: TypeAlias = Callable[[Attachment, str, ContentPolicy, int, InThread], Awaitable[bytes]]
 _AT_ONCE = 256 << 10
 """Bytes that are looked at and hashed on the event loop; more of them would hold it up, and go to a thread."""
 
@@ -33,30 +34,36 @@ _AT_ONCE = 256 << 10
 class Intake:
     """Turns attachments into blocks and blobs.
 
-    ``policy`` is asked each time, ``blobs`` reads what the store holds already. ``needs_text`` tells whether the model
-    is known to take no PDF files.
+    ``policy`` is asked each time. ``needs_text`` tells whether the model is known to take no PDF files. ``in_thread``
+    runs what blocks.
     """
 
     def __init__(
-        self, policy: Callable[[], ContentPolicy], blobs: BlobReader, needs_text: Callable[[], bool] = lambda: False
+        self,
+        policy: Callable[[], ContentPolicy] = ContentPolicy,
+        needs_text: Callable[[], bool] = lambda: False,
+        in_thread: InThread = asyncio.to_thread,
     ) -> None:
         self._policy = policy
-        self._blobs = blobs
         self._needs_text = needs_text
+        self._in_thread = in_thread
 
-    async def take(self, parts: Sequence[Part]) -> Taken:
-        """Return the parts with every attachment read, in order. Raises a ContentError; MissingExtraError."""
-        blobs: dict[str, bytes] = {}
-        content = [await self._block(part, blobs) if isinstance(part, Attachment) else part for part in parts]
-        return Taken(tuple(content), blobs)
+    async def take(self, parts: Sequence[Part], blobs: BlobReader) -> Taken:
+        """Return the parts with every attachment read, in order; ``blobs`` reads what is stored already.
 
-    async def _block(self, attachment: Attachment, blobs: dict[str, bytes]) -> Block:
+        Raises a ContentError; MissingExtraError.
+        """
+        read: dict[str, bytes] = {}
+        content = [await self._block(part, blobs, read) if isinstance(part, Attachment) else part for part in parts]
+        return Taken(tuple(content), read)
+
+    async def _block(self, attachment: Attachment, stored: BlobReader, blobs: dict[str, bytes]) -> Block:
         policy = self._policy()
         limit = policy.limit(attachment.kind)
-        data = await self._read(attachment, policy, limit)
+        data = await self._read(attachment, stored, policy, limit)
         if len(data) > limit:
             raise too_large(attachment, limit)
-        address, media_type = await _off_loop(len(data), lambda: (blob_id(data), media_type_of(data)))
+        address, media_type = await self._off_loop(len(data), lambda: (blob_id(data), media_type_of(data)))
         _check_type(attachment, data, media_type)
         blobs[address] = data
         if attachment.kind == "image":
@@ -65,35 +72,41 @@ class Intake:
         text_blob = None
         if text:
             extracted = text.encode()
-            text_blob = await _off_loop(len(extracted), lambda: blob_id(extracted))
+            text_blob = await self._off_loop(len(extracted), lambda: blob_id(extracted))
             blobs[text_blob] = extracted
         return Document(address, media_type or "", attachment.name, len(data), text_blob)
 
-    async def _read(self, attachment: Attachment, policy: ContentPolicy, limit: int) -> bytes:
+    async def _read(self, attachment: Attachment, stored: BlobReader, policy: ContentPolicy, limit: int) -> bytes:
         source = attachment.source
         if isinstance(source, bytes):
             return source
         if isinstance(source, Path):
-            return await asyncio.to_thread(read_file, attachment, source, policy.roots, limit)
+            path = source
+            data: bytes = await self._in_thread(lambda: read_file(attachment, path, policy.roots, limit))
+            return data
         if is_blob_id(source):
-            return await self._stored(attachment, source)
+            return await _stored(attachment, source, stored)
         if source[:5].lower() == "data:":
-            return await _off_loop(len(source), lambda: _decoded(attachment, source, limit))
+            return await self._off_loop(len(source), lambda: _decoded(attachment, source, limit))
         fetch: _Fetch = import_module("power_loop.content.fetch").fetch  # HTTP is loaded when it is needed
-        return await fetch(attachment, source, policy, limit)
+        return await fetch(attachment, source, policy, limit, self._in_thread)
 
-    async def _stored(self, attachment: Attachment, address: str) -> bytes:
-        try:
-            return await self._blobs(address)
-        except BlobNotFound as error:
-            raise ContentUnavailable(
-                f"No session of this store holds {address}. Send its bytes.", source=attachment.told
-            ) from error
+    async def _off_loop(self, size: int, function: Callable[[], _T]) -> _T:
+        """Call a pure function where it holds nobody up."""
+        if size <= _AT_ONCE:
+            return function()
+        result: _T = await self._in_thread(function)
+        return result
 
     async def _text(self, attachment: Attachment, data: bytes, seconds: float) -> str | None:
         """Return the text of a PDF file. Raises BrokenContent; MissingExtraError where the text will be needed."""
         if can_extract():
-            return await asyncio.to_thread(pdf_text, attachment, data, seconds)
+            try:
+                async with asyncio.timeout(seconds + GRACE):
+                    text: str = await self._in_thread(lambda: pdf_text(attachment, data, seconds))
+                    return text
+            except TimeoutError as error:
+                raise broken(attachment, f"a page of it takes more than {GRACE:g} s to read") from error
         check_pdf(attachment, data)
         if self._needs_text():
             raise MissingExtraError(
@@ -102,8 +115,13 @@ class Intake:
         return None
 
 
-async def _off_loop(size: int, function: Callable[[], _T]) -> _T:
-    return function() if size <= _AT_ONCE else await asyncio.to_thread(function)
+async def _stored(attachment: Attachment, address: str, blobs: BlobReader) -> bytes:
+    try:
+        return await blobs(address)
+    except BlobNotFound as error:
+        raise ContentUnavailable(
+            f"There are no bytes at {address} that can be used here. Send them.", source=attachment.told
+        ) from error
 
 
 def too_large(attachment: Attachment, limit: int) -> ContentTooLarge:

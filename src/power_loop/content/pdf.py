@@ -12,6 +12,9 @@ from power_loop.ports.content import Attachment
 
 MAX_TEXT = 2_000_000
 """Characters of text that are taken from one file: about a thousand full pages."""
+GRACE = 10.0
+"""Seconds beyond its time that the page gets which is being read then."""
+_QUIET = logging.NullHandler()
 _END = b"%%EOF"
 _END_WITHIN = 1024
 """Bytes at the end of a file in which the end marker must stand, as readers have it since Acrobat."""
@@ -25,7 +28,7 @@ def can_extract() -> bool:
 def check_pdf(attachment: Attachment, data: bytes) -> None:
     """Check without pypdf that a file was not cut off. Raises BrokenContent."""
     if _END not in data[-_END_WITHIN:]:
-        raise _broken(attachment, "it has no end marker")
+        raise broken(attachment, "it has no end marker")
 
 
 def pdf_text(attachment: Attachment, data: bytes, seconds: float) -> str:
@@ -38,9 +41,9 @@ def pdf_text(attachment: Attachment, data: bytes, seconds: float) -> str:
         pages = _pages(data)
         count = len(pages)
     except Exception as error:
-        raise _broken(attachment, f"{type(error).__name__}: {error}"[:200]) from error
+        raise broken(attachment, f"{type(error).__name__}: {error}"[:200]) from error
     if not count:
-        raise _broken(attachment, "it has no pages")
+        raise broken(attachment, "it has no pages")
     texts: list[str] = []
     room = MAX_TEXT
     for number in range(count):
@@ -55,7 +58,7 @@ def pdf_text(attachment: Attachment, data: bytes, seconds: float) -> str:
 def _pages(data: bytes) -> Any:  # noqa: ANN401 -- pypdf's own
     from pypdf import PdfReader  # noqa: PLC0415 -- an extra, and slow to load
 
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it complains of each oddity of a file
+    logging.getLogger("pypdf").addHandler(_QUIET)  # else what it thinks of a file goes to stderr
     return PdfReader(BytesIO(data)).pages
 
 
@@ -67,7 +70,8 @@ def _page_text(pages: Any, number: int) -> str:  # noqa: ANN401 -- pypdf's own
         return f"[Page {number + 1} cannot be read.]"
 
 
-def _broken(attachment: Attachment, why: str) -> BrokenContent:
+def broken(attachment: Attachment, why: str) -> BrokenContent:
+    """Return the error for a PDF file that cannot be read."""
     return BrokenContent(
         f"{attachment!r} is not a readable PDF file: {why}. Repair or decrypt it, or send its text.",
         source=attachment.told,

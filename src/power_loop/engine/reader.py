@@ -75,6 +75,12 @@ class StoreReader:
             text = await self.result(fact.call) or text
         return Said(seq, _speaker(fact), entry.time, text)
 
+    async def blob(self, address: str, /) -> bytes:
+        """Return bytes that the session refers to. Raises BlobNotFound for those of other sessions too."""
+        if address not in await self._store.list_blobs(self._session_id):
+            raise BlobNotFound(f"Session {self._session_id!r} refers to no blob {address!r}.", path=self._store.path)
+        return await self._store.read_blob(address)
+
     async def _entry(self, seq: int) -> Entry | None:
         found = await self._store.read(self._session_id, after=seq - 1, limit=1)
         return found[0] if found and found[0].seq == seq else None

@@ -23,7 +23,7 @@ from power_loop.facts.ids import idempotency_key
 from power_loop.facts.jsontext import clean
 from power_loop.facts.messages import Content
 from power_loop.ports.reader import READ_RESULT
-from power_loop.ports.registry import ToolOutput, call_tool, checked_args, render_result
+from power_loop.ports.registry import ToolOutput, call_tool, checked_args, output_of
 from power_loop.ports.tools import DEFAULT_OUTPUT_LIMIT, RegisteredTool, ToolContext
 
 
@@ -143,13 +143,13 @@ class ToolRun:
             told: Any = ask(*given) if inspect.iscoroutinefunction(ask) else await run_in_thread(ask, *given)
             if inspect.isawaitable(told):
                 told = await told
+            result = await self._told(output_of(told)) if told is not None else None
         except Exception as error:  # noqa: BLE001 -- a host's function may raise anything; then the truth stays unknown
             self._finish("unknown", f"{unknown(call)} (Asking failed: {type(error).__name__}: {error})")
             return False
-        if told is None:
+        if result is None:
             return True
-        text, failed = render_result(told)
-        self._finish("failed" if failed else "ok", text)
+        self._finish(*result)
         return False
 
     async def _execute(self) -> tuple[Outcome, Content, Mapping[str, bytes]]:
@@ -175,10 +175,15 @@ class ToolRun:
             output = await call_tool(tool, ready, context, in_thread=run_in_thread)
         else:
             output = await self._in_time(tool, ready, context, definition.timeout)
+        return await self._told(output)
+
+    async def _told(self, output: ToolOutput) -> tuple[Outcome, Content, Mapping[str, bytes]]:
+        """Return a result with its images and documents read. Raises a ContentError."""
         outcome: Outcome = "failed" if output.failed else "ok"
         if not output.parts:
             return outcome, output.text, NO_BLOBS
-        taken = await self._run.services.intake.take(output.parts)
+        run = self._run
+        taken = await run.services.intake.take(output.parts, StoreReader(run.services.store, run.session_id).blob)
         return outcome, taken.content, taken.blobs
 
     async def _in_time(

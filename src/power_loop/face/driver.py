@@ -13,6 +13,7 @@ from power_loop.engine.execute import execute
 from power_loop.engine.journal import NO_BLOBS, Journal, Plan, Snapshot, load_state
 from power_loop.engine.run import Run
 from power_loop.engine.services import Definition, Listener, Services
+from power_loop.engine.threads import run_in_thread
 from power_loop.face.config import AgentLoopConfig, OnBusy, StatefulResult
 from power_loop.face.inputs import Input, checked_metadata, input_fact, taken, to_drafts
 from power_loop.face.observers import BusPublisher, MessageSink, SinkObserver
@@ -104,7 +105,7 @@ class Driver:
         self._listeners: tuple[Listener, ...] = (BusPublisher(bus),)
         if sink is not None:
             self._listeners = (*self._listeners, SinkObserver(sink))
-        self._intake = Intake(config.content_policy, store.read_blob, self._needs_text)
+        self._intake = Intake(config.content_policy, self._needs_text, run_in_thread)
         self._definition: tuple[object, Definition] | None = None
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
 
@@ -131,7 +132,7 @@ class Driver:
         """Add input and drive. Everything that can be wrong with the arguments is found before anything is written."""
         if on_pending not in {"raise", "resume", "abort"}:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
-        messages, blobs = await taken(to_drafts(user_input), self._intake)
+        messages, blobs = await taken(to_drafts(user_input), self._intake, self._store.read_blob)
         token = CancellationToken.from_any(stop_event)
         services = self.services(listener)
         identity = session_id or await self.create(None, checked_metadata(metadata))
@@ -237,7 +238,8 @@ class Driver:
             return message
         ctx = await self._hooks.run(MessageAppendCtx(session_id=session_id, message=message))
         try:
-            messages, read = await taken(to_drafts(to_message(ctx.message), known=blobs), self._intake)
+            drafts = to_drafts(to_message(ctx.message), known=blobs)
+            messages, read = await taken(drafts, self._intake, self._store.read_blob)
         except ValueError as error:
             raise HookError(f"A message.append hook left an input that cannot be taken: {error}") from error
         blobs |= read

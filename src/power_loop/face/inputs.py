@@ -18,6 +18,7 @@ from power_loop.facts.messages import (
     clean_content,
     to_message,
 )
+from power_loop.ports.blobs import BlobReader
 from power_loop.ports.content import Attachment, ContentIntake, Part, document, image, part_from
 
 OneInput: TypeAlias = str | Mapping[str, Any] | AgentMessage | Attachment
@@ -48,14 +49,16 @@ def to_drafts(value: Input, known: Container[str] = ()) -> list[Draft]:
     return [_checked(_draft(item, known)) for item in items]
 
 
-async def taken(drafts: Sequence[Draft], intake: ContentIntake) -> tuple[list[AgentMessage], dict[str, bytes]]:
+async def taken(
+    drafts: Sequence[Draft], intake: ContentIntake, stored: BlobReader
+) -> tuple[list[AgentMessage], dict[str, bytes]]:
     """Return the messages with what they attach read, and its bytes by address. Raises a ContentError."""
     messages: list[AgentMessage] = []
     blobs: dict[str, bytes] = {}
     for draft in drafts:
         message = draft.message
         if draft.parts:
-            read = await intake.take(draft.parts)
+            read = await intake.take(draft.parts, stored)
             message = msgspec.structs.replace(message, content=read.content)
             blobs |= read.blobs
         messages.append(message)

@@ -9,7 +9,9 @@ import msgspec
 
 from power_loop.facts.blobs import is_blob_id
 from power_loop.facts.errors import InvalidInputError
+from power_loop.facts.jsontext import clean
 from power_loop.facts.messages import Block, Text
+from power_loop.ports.blobs import BlobReader
 
 MAX_IMAGE_BYTES = 20 << 20
 """Bytes an image may have by default: what OpenAI documents for one. Some providers take less (Anthropic: 5 MB)."""
@@ -22,15 +24,19 @@ Source: TypeAlias = bytes | Path | str
 _SCHEMES = ("https:", "http:", "data:")
 
 
-class Attachment(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+class Attachment:
     """An image or a document that has not been read yet. Make it with :func:`image` or :func:`document`.
 
-    ``source`` is its bytes, a path, a URL, or the content address of bytes that the store holds.
+    ``source`` is its bytes, a path, a URL, or the content address of bytes that the store holds. No struct, so that it
+    has no JSON form: where a tool hides one in other data, that is an error and not its bytes in base64.
     """
 
-    kind: AttachmentKind
-    source: Source
-    name: str = ""
+    __slots__ = ("kind", "name", "source")
+
+    def __init__(self, kind: AttachmentKind, source: Source, name: str = "") -> None:
+        self.kind = kind
+        self.source = source
+        self.name = clean(name)[0]
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.told}>"
@@ -100,15 +106,18 @@ class Taken(NamedTuple):
 class ContentIntake(Protocol):
     """Reads attachments."""
 
-    async def take(self, parts: Sequence[Part]) -> Taken:
-        """Return the parts with every attachment read, in order. Raises a ContentError; MissingExtraError."""
+    async def take(self, parts: Sequence[Part], blobs: BlobReader) -> Taken:
+        """Return the parts with every attachment read, in order; ``blobs`` reads what is stored already.
+
+        Raises a ContentError; MissingExtraError.
+        """
         ...
 
 
 class NoIntake:
     """Takes no attachments; for engines that are put together without a face."""
 
-    async def take(self, parts: Sequence[Part]) -> Taken:
+    async def take(self, parts: Sequence[Part], blobs: BlobReader) -> Taken:  # noqa: ARG002 -- the port's own
         """Refuse the first attachment."""
         for part in parts:
             if isinstance(part, Attachment):

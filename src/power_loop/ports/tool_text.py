@@ -47,6 +47,8 @@ def complaint(tool: str, mistakes: Sequence[str]) -> str:
 
 
 def _plain_of(value: object) -> object:
+    if isinstance(value, Attachment):
+        raise TypeError("return images and documents by themselves, or in a list with text")
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return dump(mode="json")
