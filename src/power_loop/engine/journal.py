@@ -7,7 +7,6 @@ commands that wait as entries; whoever committed a refused fact is told by :clas
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from power_loop.decisions.replay import replay
@@ -28,10 +27,10 @@ from power_loop.facts.errors import (
     StoreError,
 )
 from power_loop.facts.journal import Entry
+from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.store import ENDS, LEASE_TTL, STARTS, Append, Claim, InboxRow, SessionRecord
 
 Plan = Callable[[State], Sequence[Fact]]
-NO_BLOBS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Redirected(Exception):
@@ -69,10 +68,7 @@ class Journal:
         hears: bool = True,
         blobs: Mapping[str, bytes] = NO_BLOBS,
     ) -> None:
-        """Make the journal of one verb; ``hears``: input in the inbox is a reason to run.
-
-        ``blobs`` are what the planned facts refer to.
-        """
+        """Make the journal of a verb that plans facts with ``blobs``; ``hears``: input in the inbox starts a run."""
         self.session_id = session_id
         self.claimed = False
         self.progress = 0
@@ -207,10 +203,7 @@ class Journal:
         await settled(asyncio.ensure_future(claimed()))
 
     def stage(self, fact: Fact, blobs: Mapping[str, bytes] = NO_BLOBS) -> None:
-        """Apply a fact tentatively; the next commit writes it, and the blobs that it refers to with it.
-
-        Facts of one commit share their time.
-        """
+        """Apply a fact tentatively; the next commit writes it, with its blobs. Facts of one commit share their time."""
         state = self.state
         if not self._staged:
             self._time = self._services.clock.now().wall_ms

@@ -7,12 +7,12 @@ from power_loop.facts.blobs import blob_id
 from power_loop.facts.entries import KeptResult
 from power_loop.facts.jsontext import clean
 from power_loop.facts.messages import Content, Text, clean_content, text_of
+from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.reader import READ_RESULT
 from power_loop.ports.tool_text import clip
 
 MAX_KEPT = 16 << 20
 """Characters of one result that are kept; UTF-8 makes at most 64 MB of them."""
-_NOTHING: Mapping[str, bytes] = {}
 
 
 class Recorded(NamedTuple):
@@ -21,7 +21,7 @@ class Recorded(NamedTuple):
     content: Content
     cleaned: bool
     whole: KeptResult | None = None
-    blobs: Mapping[str, bytes] = _NOTHING
+    blobs: Mapping[str, bytes] = NO_BLOBS
 
 
 def to_record(content: Content, limit: int, handle: str, *, readable: bool, blobs: Mapping[str, bytes]) -> Recorded:

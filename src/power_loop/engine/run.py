@@ -10,12 +10,13 @@ from power_loop.decisions.state import State
 from power_loop.decisions.steps import RunLimits
 from power_loop.engine.cancellation import CancellationToken
 from power_loop.engine.interrupt import Deadline, Interrupt
-from power_loop.engine.journal import NO_BLOBS, Journal, Plan, Snapshot
+from power_loop.engine.journal import Journal, Plan, Snapshot
 from power_loop.engine.processes import ProcessScope, reap_leftovers
 from power_loop.engine.services import Services
 from power_loop.facts.entries import Cancelled, Fact
 from power_loop.facts.errors import LLMTimeout, StoreError
 from power_loop.facts.events import AgentEvent
+from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.store import LEASE_RENEWAL, LEASE_TTL
 
 logger = logging.getLogger("power_loop")

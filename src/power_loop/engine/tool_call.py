@@ -11,7 +11,6 @@ from power_loop.decisions.call import Call
 from power_loop.decisions.calls import Fate, answer, fate, unknown
 from power_loop.engine.context import enter_session
 from power_loop.engine.hooked_tool import after_tool, arguments_of, before_tool, on_tool_error
-from power_loop.engine.journal import NO_BLOBS
 from power_loop.engine.reader import StoreReader
 from power_loop.engine.results import to_record
 from power_loop.engine.run import Run
@@ -22,6 +21,7 @@ from power_loop.facts.events import AgentEvent, AgentEventType, ToolProgressPayl
 from power_loop.facts.ids import idempotency_key
 from power_loop.facts.jsontext import clean
 from power_loop.facts.messages import Content
+from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.reader import READ_RESULT
 from power_loop.ports.registry import ToolOutput, call_tool, checked_args, output_of
 from power_loop.ports.tools import DEFAULT_OUTPUT_LIMIT, RegisteredTool, ToolContext

@@ -10,7 +10,7 @@ from power_loop.decisions.state import State
 from power_loop.decisions.verbs import OnPending, plan_send
 from power_loop.engine.cancellation import CancellationToken, CancelSource
 from power_loop.engine.execute import execute
-from power_loop.engine.journal import NO_BLOBS, Journal, Plan, Snapshot, load_state
+from power_loop.engine.journal import Journal, Plan, Snapshot, load_state
 from power_loop.engine.run import Run
 from power_loop.engine.services import Definition, Listener, Services
 from power_loop.engine.threads import run_in_thread
@@ -29,6 +29,7 @@ from power_loop.facts.ids import new_id
 from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, to_message
 from power_loop.llms.resolve import service_from_string
+from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.bus import AgentEventBus
 from power_loop.ports.hooks import AgentHooks, HookPoint, MessageAppendCtx
 from power_loop.ports.llm import DescribedLLM, LLMService

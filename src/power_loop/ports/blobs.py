@@ -1,6 +1,10 @@
-"""Reading blobs: the one thing that who handles content needs of a store."""
+"""Blobs as who handles content meets them: bytes by address, and a reader."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Protocol
+
+NO_BLOBS: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 class BlobReader(Protocol):
