@@ -13,6 +13,7 @@ from power_loop import (
     AgentHooks,
     AgentLoopConfig,
     AgentMessage,
+    ConfigError,
     ContentNotAllowed,
     ContentUnavailable,
     Document,
@@ -136,6 +137,22 @@ async def test_paths_beneath_a_root_that_the_config_names(tmp_path):
     (tmp_path / "a.png").write_bytes(PNG)
     config = AgentLoopConfig(content_roots=[tmp_path])
     assert await sent(image(tmp_path / "a.png"), config=config) == (Image(blob_id(PNG), "image/png", len(PNG)),)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"content_roots": "/tmp"},
+        {"content_hosts": "example.com"},
+        {"max_image_bytes": 0},
+        {"max_document_bytes": -1},
+        {"content_timeout": float("inf")},
+    ],
+)
+def test_settings_that_cannot_work_are_refused_by_name(settings):
+    (name,) = settings
+    with pytest.raises(ConfigError, match=name):
+        AgentLoopConfig(**settings)
 
 
 # -- blobs

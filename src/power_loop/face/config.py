@@ -67,15 +67,16 @@ class AgentLoopConfig(msgspec.Struct):
                 f"AgentLoopConfig.max_parallel_tools must be a whole number from 1, got {self.max_parallel_tools!r}."
             )
 
+        self.content_policy()
+
+    def content_policy(self) -> ContentPolicy:
+        """Return what may be read and fetched. Raises ConfigError for settings that cannot work."""
         for name in ("content_roots", "content_hosts"):
             if isinstance(getattr(self, name), str | bytes):
                 raise ConfigError(f"AgentLoopConfig.{name} must be a list or tuple, got one text.")
         for name in ("max_image_bytes", "max_document_bytes", "content_timeout"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"AgentLoopConfig.{name} must be above 0, got {getattr(self, name)!r}.")
-
-    def content_policy(self) -> ContentPolicy:
-        """Return what may be read and fetched."""
         return ContentPolicy(
             tuple(os.fspath(root) for root in self.content_roots),
             tuple(self.content_hosts),
