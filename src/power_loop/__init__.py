@@ -24,9 +24,14 @@ from power_loop.face.watch import AgentStream
 from power_loop.facts.entries import Budget
 from power_loop.facts.errors import (
     AsyncToolInSyncContext,
+    BrokenContent,
     CancellationRequested,
     CompactionFailed,
     ConfigError,
+    ContentError,
+    ContentNotAllowed,
+    ContentTooLarge,
+    ContentUnavailable,
     HookError,
     InvalidInputError,
     InvalidRequestError,
@@ -69,16 +74,18 @@ from power_loop.facts.errors import (
     ToolNotFound,
     ToolTimeout,
     ToolValidationError,
+    UnsupportedContent,
 )
 from power_loop.facts.events import *  # noqa: F403 -- every payload class is public; facts.events.__all__ lists them
 from power_loop.facts.events import __all__ as _events
 from power_loop.facts.journal import Entry
-from power_loop.facts.messages import AgentMessage, MessageRole, Reasoning, Text, ToolCall
+from power_loop.facts.messages import AgentMessage, Document, Image, MessageRole, Reasoning, Text, ToolCall
 from power_loop.facts.tokens import estimate_message_tokens, estimate_text_tokens, estimate_tokens
 from power_loop.facts.usage import LLMTokenUsage
 from power_loop.llms.provider import LLMProviderConfig, create_llm_service_from_config, create_llm_service_from_env
 from power_loop.ports.bus import AgentEventBus, EventHandler
 from power_loop.ports.compactor import CompactionPlan, CompactionRequest, Compactor
+from power_loop.ports.content import Attachment, document, image
 from power_loop.ports.hooks import (
     AgentHooks,
     BaseHookCtx,
@@ -165,8 +172,10 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "AgentMessage",
     "AgentStream",
     "AsyncToolInSyncContext",
+    "Attachment",
     "BaseHookCtx",
     "Budget",
+    "BrokenContent",
     "CancellationLike",
     "CancellationRequested",
     "CancellationToken",
@@ -177,14 +186,20 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "CompactionRequest",
     "Compactor",
     "ConfigError",
+    "ContentError",
+    "ContentNotAllowed",
+    "ContentTooLarge",
+    "ContentUnavailable",
     "DEFAULT_DB_PATH",
     "DefaultCompactor",
+    "Document",
     "Entry",
     "EventHandler",
     "HookDirective",
     "HookError",
     "HookHandler",
     "HookPoint",
+    "Image",
     "InvalidInputError",
     "InvalidRequestError",
     "JournalTooNew",
@@ -274,6 +289,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "ToolValidationError",
     "ToolsBatchAfterCtx",
     "ToolsBatchBeforeCtx",
+    "UnsupportedContent",
     "UsageReport",
     "build_registry",
     "create_llm_service_from_config",
@@ -282,7 +298,9 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "estimate_message_tokens",
     "estimate_text_tokens",
     "estimate_tokens",
+    "document",
     "filtered_registry",
+    "image",
     "tool",
     "trim_history",
     "validate_tool_args",

@@ -33,6 +33,18 @@ FACTS = {
         "card number in the journal: False",
     ],
     "idempotent_payment.py": ["exit code -9", r"paid 40 \(as the bank confirms\)", "bookings at the bank: 1"],
+    "images.py": [
+        r"the model saw: text, image, document",
+        r"then from the tool: text, image",
+        "refused: content_not_allowed",
+        "stored: 2 blobs",
+    ],
+    "large_results.py": [
+        r"the model saw 500 of \d{5} characters",
+        r"character \d+, line 777: .*boiler 3 FAILED",
+        "resumed by a later process: boiler 3, at line 777",
+        "entry 2, user, .* UTC: Which boiler failed",
+    ],
     "kill_and_resume.py": [
         "worker ended with -9",
         "resumed here: completed",

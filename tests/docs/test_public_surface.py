@@ -20,6 +20,8 @@ ToolValidationError
 PROVISIONAL = """
 Budget CompactionFailed CompactionPlan CompactionRequest Compactor DefaultCompactor ModelInfo Prices
 estimate_message_tokens estimate_text_tokens estimate_tokens trim_history
+Attachment BrokenContent ContentError ContentNotAllowed ContentTooLarge ContentUnavailable Document Image
+UnsupportedContent document image
 AgentMessage AgentStream AsyncToolInSyncContext BaseHookCtx CancellationLike CompactAfterCtx CompactBeforeCtx
 ConfigError DEFAULT_DB_PATH Entry EventHandler HookError HookHandler InvalidInputError InvalidRequestError JournalTooNew
 LLMAuthError LLMBadRequest LLMConnectionError LLMContextTooLong LLMDelta LLMError LLMMalformed LLMOverloaded
@@ -44,7 +46,7 @@ StreamDeltaPayload StreamStartedPayload StreamToolDeltaPayload SubagentCompleted
 SubagentTaskStartPayload SubagentTextPayload SystemLogPayload TodoUpdatedPayload ToolCallCompletedPayload
 ToolCallFailedPayload ToolCallStartedPayload ToolProgressPayload UsageUpdatedPayload UserNotificationPayload
 """
-HEAVY = {"openai", "pydantic", "jsonschema_rs", "xllamacpp", "rich", "httpx", "apsw", "pytest"}
+HEAVY = {"openai", "pydantic", "jsonschema_rs", "xllamacpp", "pypdf", "rich", "httpx", "apsw", "pytest"}
 
 PROBE = """
 import json, os, sys

@@ -147,11 +147,11 @@ def _tool_started(fact: ToolStarted) -> str:
 
 def _tool_finished(fact: ToolFinished) -> str:
     took = f" in {fact.duration_ms / 1000:.1f} s" if fact.duration_ms else ""
-    return f"{safe_line(fact.name)}, {safe_line(fact.call)}, {fact.outcome}{took}: {quoted(fact.content)}"
+    return f"{safe_line(fact.name)}, {safe_line(fact.call)}, {fact.outcome}{took}: {_content(fact.content)}"
 
 
 def _result_edited(fact: ResultEdited) -> str:
-    return f"a hook changed the result of {safe_line(fact.call)}: {quoted(fact.content)}"
+    return f"a hook changed the result of {safe_line(fact.call)}: {_content(fact.content)}"
 
 
 def _note(fact: Note) -> str:

@@ -157,10 +157,11 @@ class Narrator:
 
     def _tool_finished(self, fact: ToolFinished, entry: Entry) -> _Told:
         wire_id, arguments = self._call(fact.call)
+        output = text_of(fact.content)
         told: _Told = []
         if fact.outcome not in _GOOD:
-            told.append((_T.TOOL_CALL_FAILED, ToolCallFailedPayload(fact.name, fact.content, arguments, wire_id)))
-        told.append((_T.TOOL_CALL_COMPLETED, ToolCallCompletedPayload(fact.name, fact.content, arguments, wire_id)))
+            told.append((_T.TOOL_CALL_FAILED, ToolCallFailedPayload(fact.name, output, arguments, wire_id)))
+        told.append((_T.TOOL_CALL_COMPLETED, ToolCallCompletedPayload(fact.name, output, arguments, wire_id)))
         if fact.closes_round:
             told.append((_T.ROUND_COMPLETED, RoundCompletedPayload(entry.round, has_tools=True)))
         return told

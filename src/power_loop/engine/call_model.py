@@ -56,6 +56,7 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
         tool_choice="none" if step.wrap_up else "auto",
         max_tokens=services.max_tokens,
         temperature=services.temperature,
+        blobs=services.store.read_blob,
     )
 
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 from power_loop.decisions.call import Call
+from power_loop.engine.results import with_text
 from power_loop.engine.run import Run
 from power_loop.facts.entries import Outcome, ResultEdited
 from power_loop.facts.errors import ToolTimeout
-from power_loop.facts.messages import AgentMessage, MessageRole
+from power_loop.facts.messages import AgentMessage, MessageRole, text_of, to_message
 from power_loop.ports.hooks import (
     HookDirective,
     HookPoint,
@@ -74,6 +75,7 @@ async def after_tool(call: Call, run: Run) -> bool:
     if result is None or not hooks.has(HookPoint.TOOL_AFTER, HookPoint.MESSAGE_APPEND):
         return False
     await run.flush()
+    output = text_of(result.content)
     ctx = await hooks.run(
         ToolAfterCtx(
             session_id=run.session_id,
@@ -81,13 +83,14 @@ async def after_tool(call: Call, run: Run) -> bool:
             tool_call=call.recorded,
             tool_name=call.recorded.name,
             tool_args=arguments_of(call),
-            output=result.content,
+            output=output,
             failed=result.outcome not in _GOOD,
         )
     )
-    message = AgentMessage(MessageRole.TOOL, ctx.output, tool_call_id=call.recorded.id)
+    content = result.content if ctx.output == output else with_text(result.content, ctx.output)
+    message = AgentMessage(MessageRole.TOOL, content, tool_call_id=call.recorded.id)
     appended = await hooks.run(MessageAppendCtx(session_id=run.session_id, message=message))
-    content = appended.message.text
+    content = to_message(appended.message).content
     if content != result.content or ctx.failed != (result.outcome not in _GOOD):
         await run.commit(ResultEdited(call.id, content, ctx.failed))
     return ctx.directive is HookDirective.BREAK

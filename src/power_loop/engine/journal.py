@@ -6,7 +6,7 @@ commands that wait as entries; whoever committed a refused fact is told by :clas
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from power_loop.decisions.replay import replay
@@ -27,6 +27,7 @@ from power_loop.facts.errors import (
     StoreError,
 )
 from power_loop.facts.journal import Entry
+from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.store import ENDS, LEASE_TTL, STARTS, Append, Claim, InboxRow, SessionRecord
 
 Plan = Callable[[State], Sequence[Fact]]
@@ -68,9 +69,16 @@ class Journal:
     """Staged and durable facts of one driver at one session."""
 
     def __init__(
-        self, session_id: str, services: Services, plan: Plan, snapshot: Snapshot | None, *, hears: bool = True
+        self,
+        session_id: str,
+        services: Services,
+        plan: Plan,
+        snapshot: Snapshot | None,
+        *,
+        hears: bool = True,
+        blobs: Mapping[str, bytes] = NO_BLOBS,
     ) -> None:
-        """Make the journal of one verb; ``hears``: input in the inbox is a reason to run."""
+        """Make the journal of a verb that plans facts with ``blobs``; ``hears``: input in the inbox starts a run."""
         self.session_id = session_id
         self.claimed = False
         self.progress = 0
@@ -86,7 +94,9 @@ class Journal:
         self._known = snapshot is not None
         self._epoch = snapshot.epoch if snapshot else 0
         self._durable = (0, b"")
+        self._planned_blobs = blobs
         self._staged: list[Entry] = []
+        self._blobs: dict[str, bytes] = {}
         self._count = 0
         self._done = 0
         self._plans = 0
@@ -139,8 +149,13 @@ class Journal:
             calls = {call.id: call.recorded for call in self.state.calls.values()}
             for listener in self._services.listeners:
                 listener.on_recall(self.session_id, calls)
+        self._stage_planned(facts)
+
+    def _stage_planned(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
             self.stage(fact)
+        if facts and self._planned_blobs:
+            self._blobs.update(self._planned_blobs)
 
     async def _planned(self) -> Sequence[Fact]:
         """Plan on what the store says now; where that leaves nothing to do, an input in the inbox may."""
@@ -197,8 +212,8 @@ class Journal:
 
         await settled(asyncio.ensure_future(claimed()))
 
-    def stage(self, fact: Fact) -> None:
-        """Apply a fact tentatively; the next commit writes it. Facts of one commit share their time."""
+    def stage(self, fact: Fact, blobs: Mapping[str, bytes] = NO_BLOBS) -> None:
+        """Apply a fact tentatively; the next commit writes it, with its blobs. Facts of one commit share their time."""
         state = self.state
         if not self._staged:
             self._time = self._services.clock.now().wall_ms
@@ -208,6 +223,8 @@ class Journal:
         entry = seal(fact, state.head_digest, state.head_seq + 1, run, round_, self._time)
         state.apply(entry)
         self._staged.append(entry)
+        if blobs:
+            self._blobs.update(blobs)
         self._count += 1
         self.progress += 1
 
@@ -278,6 +295,7 @@ class Journal:
             else:  # nothing of it was kept: the next commit writes it
                 self._staged[:0] = append.entries
                 self._consumes[:0] = append.consumes
+                self._blobs |= append.blobs
             raise
         except HeadMoved:
             await settled(asyncio.ensure_future(self._start_over(append.entries)))
@@ -291,6 +309,7 @@ class Journal:
         """Take what is staged, and the commands that it consumes, as one append."""
         entries, self._staged = tuple(self._staged), []
         consumes, self._consumes = tuple(self._consumes), []
+        blobs, self._blobs = self._blobs, {}
         claim = None
         if not self.claimed:
             now = self._services.clock.now()
@@ -299,7 +318,7 @@ class Journal:
         release = self._release
         for entry in entries:
             release = release or entry.kind in ENDS
-        return Append(self.session_id, self._epoch, seq, digest, entries, consumes, claim, release)
+        return Append(self.session_id, self._epoch, seq, digest, entries, consumes, claim, release, blobs)
 
     async def _landed(self, append: Append) -> bool:
         """Look up what became of an append whose verdict a cancellation hid."""
@@ -314,6 +333,7 @@ class Journal:
         if append.claim is not None:
             self._epoch += 1
             self.claimed = True
+            self._planned_blobs = NO_BLOBS  # they are durable, and need no memory any more
         entries = append.entries
         self._done += len(entries)
         self.progress += 1
@@ -330,11 +350,11 @@ class Journal:
         self._refused.extend(entry.decoded for entry in (*entries, *self._staged) if entry.decoded is not None)
         self._done = self._count
         self._staged = []
+        self._blobs = {}
         self._plans += 1
         await self._reload()
         self.cut_off = self.state.run_open
-        for fact in self._plan(self.state):
-            self.stage(fact)
+        self._stage_planned(self._plan(self.state))
         self.progress += 1
 
     async def _yield_to_inbox(self, append: Append, refused: frozenset[str]) -> None:
@@ -342,6 +362,7 @@ class Journal:
         rows = await self._store.inbox(self.session_id)
         record, journal = await self._store.load(self.session_id)
         self._consumes[:0] = append.consumes  # their entries are among these facts already
+        self._blobs |= append.blobs  # as are those that refer to these: what is refused refers to none
         facts = [entry.decoded for entry in (*append.entries, *self._staged) if entry.decoded is not None]
         self._refused.extend(fact for fact in facts if fact.kind in refused)
         self._done = self._count

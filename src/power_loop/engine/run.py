@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from power_loop.decisions.spending import budgets
@@ -17,6 +17,7 @@ from power_loop.engine.services import Services
 from power_loop.facts.entries import Cancelled, Fact
 from power_loop.facts.errors import LLMTimeout, StoreError
 from power_loop.facts.events import AgentEvent
+from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.store import LEASE_RENEWAL, LEASE_TTL
 
 logger = logging.getLogger("power_loop")
@@ -35,6 +36,7 @@ class Run:
         plan: Plan,
         snapshot: Snapshot | None = None,
         token: CancellationToken | None = None,
+        blobs: Mapping[str, bytes] = NO_BLOBS,
     ) -> None:
         self.session_id = session_id
         self.services = services
@@ -43,7 +45,7 @@ class Run:
             budgets(services.limits)
         )
         """Whether calls set something aside: there is a budget, or prices are known."""
-        self.journal = Journal(session_id, services, plan, snapshot)
+        self.journal = Journal(session_id, services, plan, snapshot, blobs=blobs)
         self.interrupt = Interrupt()
         self.deadline = Deadline()
         self.fresh = True
@@ -77,9 +79,9 @@ class Run:
             self.journal.cut_off = False
             await reap_leftovers(self.session_id, self.journal.run, store=self.services.store.identity)
 
-    def stage(self, fact: Fact) -> None:
-        """Apply a fact tentatively; the next commit writes it."""
-        self.journal.stage(fact)
+    def stage(self, fact: Fact, blobs: Mapping[str, bytes] = NO_BLOBS) -> None:
+        """Apply a fact tentatively; the next commit writes it, with the blobs that it refers to."""
+        self.journal.stage(fact, blobs)
 
     def commit(self, *facts: Fact) -> Coroutine[Any, Any, None]:
         """Make these and all staged facts durable in one transaction, then tell."""

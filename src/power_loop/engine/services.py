@@ -12,6 +12,7 @@ from power_loop.facts.entries import DefinitionChanged, Limits, RecordedCall
 from power_loop.facts.events import AgentEvent
 from power_loop.facts.journal import Entry
 from power_loop.ports.compactor import Compactor
+from power_loop.ports.content import ContentIntake, NoIntake
 from power_loop.ports.hooks import AgentHooks
 from power_loop.ports.llm import LLMService, definition_digest_source
 from power_loop.ports.models import ModelInfo
@@ -76,6 +77,7 @@ class Services(msgspec.Struct, frozen=True):
     model: ModelInfo | None = None
     """What is known of the model; None: nothing."""
     compactor: Compactor | None = None
+    intake: ContentIntake = NoIntake()
 
     def runnable(self) -> frozenset[str]:
         """Return the names of the tools that this process can run."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +11,8 @@ from power_loop.decisions.call import Call
 from power_loop.decisions.calls import Fate, answer, fate, unknown
 from power_loop.engine.context import enter_session
 from power_loop.engine.hooked_tool import after_tool, arguments_of, before_tool, on_tool_error
+from power_loop.engine.reader import StoreReader
+from power_loop.engine.results import to_record
 from power_loop.engine.run import Run
 from power_loop.engine.threads import run_in_thread
 from power_loop.facts.entries import Outcome, ToolFinished, ToolStarted
@@ -17,8 +20,11 @@ from power_loop.facts.errors import HookError, ToolTimeout, ToolValidationError
 from power_loop.facts.events import AgentEvent, AgentEventType, ToolProgressPayload
 from power_loop.facts.ids import idempotency_key
 from power_loop.facts.jsontext import clean
-from power_loop.ports.registry import ToolOutput, call_tool, checked_args, clip, render_result
-from power_loop.ports.tools import RegisteredTool, ToolContext
+from power_loop.facts.messages import Content
+from power_loop.ports.blobs import NO_BLOBS
+from power_loop.ports.reader import READ_RESULT
+from power_loop.ports.registry import ToolOutput, call_tool, checked_args, output_of
+from power_loop.ports.tools import DEFAULT_OUTPUT_LIMIT, RegisteredTool, ToolContext
 
 
 class Outlook(msgspec.Struct):
@@ -67,8 +73,7 @@ class ToolRun:
         enter_session(self._run.session_id)
         self._began = self._run.services.clock.monotonic()
         try:
-            outcome, content = await self._execute()
-            self._finish(outcome, content)
+            self._finish(*await self._execute())
             await self._look_after()
         except HookError as error:
             self._outlook.failure = self._outlook.failure or error
@@ -138,16 +143,16 @@ class ToolRun:
             told: Any = ask(*given) if inspect.iscoroutinefunction(ask) else await run_in_thread(ask, *given)
             if inspect.isawaitable(told):
                 told = await told
+            result = await self._told(output_of(told)) if told is not None else None
         except Exception as error:  # noqa: BLE001 -- a host's function may raise anything; then the truth stays unknown
             self._finish("unknown", f"{unknown(call)} (Asking failed: {type(error).__name__}: {error})")
             return False
-        if told is None:
+        if result is None:
             return True
-        text, failed = render_result(told)
-        self._finish("failed" if failed else "ok", clip(text, tool.definition.output_limit))
+        self._finish(*result)
         return False
 
-    async def _execute(self) -> tuple[Outcome, str]:
+    async def _execute(self) -> tuple[Outcome, Content, Mapping[str, bytes]]:
         tool = self._tool
         assert tool is not None  # noqa: S101 -- admit() has found it
         try:
@@ -155,20 +160,31 @@ class ToolRun:
         except Exception as error:  # noqa: BLE001 -- a tool may raise anything; the model is told
             retry, outcome, content = await on_tool_error(self._call, self._run, self._arguments, error)
         if not retry:
-            return outcome, content
+            return outcome, content, NO_BLOBS
         try:
             return await self._invoke(tool, checked_args(tool, self._arguments))
         except Exception as error:  # noqa: BLE001 -- as above
-            return "failed", f"Error: {type(error).__name__}: {error}"
+            return "failed", f"Error: {type(error).__name__}: {error}", NO_BLOBS
 
-    async def _invoke(self, tool: RegisteredTool, ready: dict[str, Any]) -> tuple[Outcome, str]:
+    async def _invoke(
+        self, tool: RegisteredTool, ready: dict[str, Any]
+    ) -> tuple[Outcome, Content, Mapping[str, bytes]]:
         definition = tool.definition
         context = self._context() if tool.wants_context else None
         if definition.timeout is None:
             output = await call_tool(tool, ready, context, in_thread=run_in_thread)
         else:
             output = await self._in_time(tool, ready, context, definition.timeout)
-        return ("failed" if output.failed else "ok"), clip(output.text, definition.output_limit)
+        return await self._told(output)
+
+    async def _told(self, output: ToolOutput) -> tuple[Outcome, Content, Mapping[str, bytes]]:
+        """Return a result with its images and documents read. Raises a ContentError."""
+        outcome: Outcome = "failed" if output.failed else "ok"
+        if not output.parts:
+            return outcome, output.text, NO_BLOBS
+        run = self._run
+        taken = await run.services.intake.take(output.parts, StoreReader(run.services.store, run.session_id).blob)
+        return outcome, taken.content, taken.blobs
 
     async def _in_time(
         self, tool: RegisteredTool, ready: dict[str, Any], context: ToolContext | None, seconds: float
@@ -183,17 +199,20 @@ class ToolRun:
             self._stopped = True
             raise ToolTimeout(name, f"{name} did not return within {seconds:g} s") from error
 
-    def _finish(self, outcome: Outcome, content: str) -> None:
+    def _finish(self, outcome: Outcome, content: Content, blobs: Mapping[str, bytes] = NO_BLOBS) -> None:
         """Stage the result, unless the call was given up: a late result is discarded."""
         if self.closed or not self._call.open:
             return
-        text, dirty = clean(content)
-        clock = self._run.services.clock
+        clock, registry = self._run.services.clock, self._run.services.registry
+        limit = self._tool.definition.output_limit if self._tool is not None else DEFAULT_OUTPUT_LIMIT
+        result = to_record(content, limit, self._id, readable=READ_RESULT in registry, blobs=blobs)
         elapsed = round((clock.monotonic() - self._began) * 1000) if self._began else 0
-        base = answer(self._call, self._run.state, outcome, text)
-        self._run.stage(
-            ToolFinished(base.call, base.name, outcome, text, base.attempt, elapsed, base.closes_round, dirty)
-        )
+        base = answer(self._call, self._run.state, outcome, "")
+        fact = ToolFinished(
+            base.call, base.name, outcome, result.content, base.attempt, elapsed, base.closes_round, result.cleaned,
+            result.whole,
+        )  # fmt: skip
+        self._run.stage(fact, result.blobs)
 
     def _context(self) -> ToolContext:
         call, run = self._call, self._run
@@ -205,6 +224,7 @@ class ToolRun:
             progress=self._progress,
             is_cancelled=lambda: self._stopped,
             run_process=run.processes,
+            session=StoreReader(run.services.store, run.session_id),
         )
 
     def _progress(self, text: str) -> None:

@@ -1,5 +1,8 @@
 """Settings of a loop, and the results of its verbs."""
 
+import math
+import os
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +15,7 @@ from power_loop.facts.errors import ConfigError, PowerLoopError
 from power_loop.facts.messages import ToolCall
 from power_loop.facts.usage import LLMTokenUsage
 from power_loop.ports.compactor import Compactor
+from power_loop.ports.content import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES, ContentPolicy
 from power_loop.ports.llm import DescribedLLM, LLMService
 from power_loop.ports.models import ModelInfo
 
@@ -36,6 +40,13 @@ class AgentLoopConfig(msgspec.Struct):
             error.
         run_budget: What may be spent from one input on; ``session_budget`` in a whole session; ``tree_budget`` in a
             session with all its sub-agents. A run that reaches one ends with ``budget_exceeded``.
+        content_roots: Folders beneath which images and documents may be read by path; none by default.
+        content_hosts: From where they may be fetched by URL; nowhere by default. A host name (``example.com``,
+            ``*.example.com``) allows https at port 443 to public addresses; an origin (``http://127.0.0.1:8080``)
+            allows that scheme, host and port, wherever they lead.
+        max_image_bytes: The largest image taken: 20 MB, OpenAI's documented limit for one.
+        max_document_bytes: The largest document taken: 32 MB, Anthropic's documented limit for a request.
+        content_timeout: Seconds that fetching one image or document may take, or reading the text of a PDF file.
     """
 
     system_prompt: str | None = None
@@ -49,6 +60,11 @@ class AgentLoopConfig(msgspec.Struct):
     run_budget: Budget | None = None
     session_budget: Budget | None = None
     tree_budget: Budget | None = None
+    content_roots: Sequence[str | os.PathLike[str]] = ()
+    content_hosts: Sequence[str] = ()
+    max_image_bytes: int = MAX_IMAGE_BYTES
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    content_timeout: float = 30.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_rounds, int) or self.max_rounds < 1:
@@ -71,6 +87,24 @@ class AgentLoopConfig(msgspec.Struct):
             raise ConfigError(
                 f"AgentLoopConfig.compactor must have threshold and compact, got {type(self.compactor).__name__}."
             )
+
+        self.content_policy()
+
+    def content_policy(self) -> ContentPolicy:
+        """Return what may be read and fetched. Raises ConfigError for settings that cannot work."""
+        for name in ("content_roots", "content_hosts"):
+            if isinstance(getattr(self, name), str | bytes):
+                raise ConfigError(f"AgentLoopConfig.{name} must be a list or tuple, got one text.")
+        for name in ("max_image_bytes", "max_document_bytes", "content_timeout"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"AgentLoopConfig.{name} must be above 0, got {getattr(self, name)!r}.")
+        return ContentPolicy(
+            tuple(os.fspath(root) for root in self.content_roots),
+            tuple(self.content_hosts),
+            self.max_image_bytes,
+            self.max_document_bytes,
+            self.content_timeout,
+        )
 
     def retries(self, llm: LLMService) -> LLMRetryPolicy:
         """Return the policy for calls of this service."""

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from power_loop.content import Intake
 from power_loop.decisions.state import State
 from power_loop.decisions.verbs import OnPending, plan_send
 from power_loop.engine.cancellation import CancellationToken, CancelSource
@@ -12,11 +13,14 @@ from power_loop.engine.execute import execute
 from power_loop.engine.journal import Journal, Plan, Snapshot, load_state
 from power_loop.engine.run import Run
 from power_loop.engine.services import Definition, Listener, Services
+from power_loop.engine.threads import run_in_thread
 from power_loop.face.config import AgentLoopConfig, OnBusy, StatefulResult
-from power_loop.face.inputs import Input, checked_metadata, input_fact, to_inputs
+from power_loop.face.inputs import Input, checked_metadata, input_fact, taken, to_drafts
 from power_loop.face.observers import BusPublisher, MessageSink, SinkObserver
 from power_loop.face.reports import result_of
 from power_loop.face.seats import SEATS
+from power_loop.facts import jsontext
+from power_loop.facts.blobs import blobs_in
 from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.clock import Clock
 from power_loop.facts.entries import Fact, RunStarted, SessionOpened
@@ -25,9 +29,10 @@ from power_loop.facts.ids import new_id
 from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, to_message
 from power_loop.llms.resolve import service_from_string
+from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.bus import AgentEventBus
 from power_loop.ports.hooks import AgentHooks, HookPoint, MessageAppendCtx
-from power_loop.ports.llm import LLMService
+from power_loop.ports.llm import DescribedLLM, LLMService
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import NewSession, SessionRecord, SessionStore
 
@@ -101,6 +106,7 @@ class Driver:
         self._listeners: tuple[Listener, ...] = (BusPublisher(bus),)
         if sink is not None:
             self._listeners = (*self._listeners, SinkObserver(sink))
+        self._intake = Intake(config.content_policy, self._needs_text, run_in_thread)
         self._definition: tuple[object, Definition] | None = None
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
 
@@ -127,27 +133,33 @@ class Driver:
         """Add input and drive. Everything that can be wrong with the arguments is found before anything is written."""
         if on_pending not in {"raise", "resume", "abort"}:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
-        messages = to_inputs(user_input)
+        messages, blobs = await taken(to_drafts(user_input), self._intake, self._store.read_blob)
         token = CancellationToken.from_any(stop_event)
         services = self.services(listener)
         identity = session_id or await self.create(None, checked_metadata(metadata))
-        inputs = [input_fact(await self._appended(message, identity)) for message in messages]
+        inputs = [input_fact(await self._appended(message, identity, blobs)) for message in messages]
 
         def plan(state: State) -> Sequence[Fact]:
             return plan_send(identity, state, inputs, self.started(services), on_pending)
 
-        return await self.drive(identity, services, plan, on_busy, token)
+        return await self.drive(identity, services, plan, on_busy, token, blobs)
 
     async def drive(
-        self, session_id: str, services: Services, plan: Plan, on_busy: OnBusy | None, stop_event: CancelSource
+        self,
+        session_id: str,
+        services: Services,
+        plan: Plan,
+        on_busy: OnBusy | None,
+        stop_event: CancelSource,
+        blobs: Mapping[str, bytes] = NO_BLOBS,
     ) -> StatefulResult:
-        """Run the engine on a session, from its seat."""
+        """Run the engine on a session, from its seat. ``blobs`` are what the planned facts refer to."""
         token = CancellationToken.from_any(stop_event)
         pause, slowest = _BUSY_LOOK
         while True:
             try:
                 async with self.seat(session_id, on_busy) as snapshot:
-                    run = Run(session_id, services, plan, snapshot, token)
+                    run = Run(session_id, services, plan, snapshot, token, blobs)
                     SEATS.seat_run(self._store, session_id, run)
                     try:
                         state = await execute(run)
@@ -213,7 +225,13 @@ class Driver:
             model=model,
             compactor=self._config.compactor,
             listeners=self._listeners if listener is None else (*self._listeners, listener),
+            intake=self._intake,
         )
+
+    def _needs_text(self) -> bool:
+        """Tell whether the model is known to take no PDF files."""
+        info = self._llm.describe() if isinstance(self._llm, DescribedLLM) else None
+        return info is not None and info.known and "pdf" not in info.inputs
 
     def _defined(self) -> Definition:
         tools = tuple(self._registry.definitions())
@@ -222,11 +240,19 @@ class Driver:
             self._definition = (key, Definition.of(self._config.system_prompt, tools))
         return self._definition[1]
 
-    async def _appended(self, message: AgentMessage, session_id: str) -> AgentMessage:
+    async def _appended(self, message: AgentMessage, session_id: str, blobs: dict[str, bytes]) -> AgentMessage:
+        """Run message.append on an input; what it attaches is read, what it takes away leaves ``blobs``."""
         if not self._hooks.has(HookPoint.MESSAGE_APPEND):
             return message
         ctx = await self._hooks.run(MessageAppendCtx(session_id=session_id, message=message))
         try:
-            return to_inputs(to_message(ctx.message))[0]
+            drafts = to_drafts(to_message(ctx.message), known=blobs)
+            messages, read = await taken(drafts, self._intake, self._store.read_blob)
         except ValueError as error:
             raise HookError(f"A message.append hook left an input that cannot be taken: {error}") from error
+        blobs |= read
+        if blobs:
+            gone = blobs_in(jsontext.encode(message)) - blobs_in(jsontext.encode(messages[0]))
+            for address in gone:
+                blobs.pop(address, None)
+        return messages[0]

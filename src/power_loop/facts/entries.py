@@ -202,18 +202,30 @@ class ToolStarted(Fact, frozen=True):
     arguments: dict[str, Any] | None = None
 
 
+class KeptResult(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Where the whole of a result lies: its blob (UTF-8), its size in characters, and how many the blob lacks."""
+
+    blob: str
+    characters: int
+    lacks: int = 0
+
+
 class ToolFinished(Fact, frozen=True):
-    """The one result of a call. ``closes_round``: no other call of its reply is open any more."""
+    """The one result of a call. ``closes_round``: no other call of its reply is open any more.
+
+    ``whole`` where the result's text was too long for the model: ``content`` has its head and tail.
+    """
 
     kind = "tool_finished"
     call: str
     name: str
     outcome: Outcome = "ok"
-    content: str = ""
+    content: Content = ""
     attempt: int = 0
     duration_ms: int = 0
     closes_round: bool = False
     cleaned: bool = False
+    whole: KeptResult | None = None
 
 
 class ResultEdited(Fact, frozen=True):
@@ -221,7 +233,7 @@ class ResultEdited(Fact, frozen=True):
 
     kind = "result_edited"
     call: str
-    content: str
+    content: Content
     failed: bool = False
 
 

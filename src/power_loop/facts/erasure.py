@@ -104,7 +104,7 @@ _ERASERS: dict[str, Callable[[Any], Fact]] = {
     ModelFailed.kind: lambda fact: _replace(fact, message=_gone(fact.message)),
     ReplyEdited.kind: lambda fact: _replace(fact, content=_gone(fact.content), calls=_calls(fact.calls)),
     ToolStarted.kind: _started,
-    ToolFinished.kind: lambda fact: _replace(fact, content=_gone(fact.content)),
+    ToolFinished.kind: lambda fact: _replace(fact, content=_gone(fact.content), whole=None),
     ResultEdited.kind: lambda fact: _replace(fact, content=_gone(fact.content)),
     Note.kind: lambda fact: _replace(fact, text=_gone(fact.text)),
     ViewEdited.kind: lambda fact: _replace(fact, messages=tuple(map(_message, fact.messages))),

@@ -1,8 +1,10 @@
 """Identifiers: UUIDv7 (RFC 9562) as 26 characters of Crockford base32, with a prefix that names the kind."""
 
 import os
+import re
 import time
 
+_CALL = re.compile(r"call_(\d{1,18})_\d{1,9}", re.ASCII)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -17,6 +19,12 @@ def new_id(prefix: str) -> str:
 def call_id(seq: int, index: int) -> str:
     """Return the kernel's id of call ``index`` of the reply at ``seq``; unique within its session."""
     return f"call_{seq}_{index}"
+
+
+def reply_of(call: str) -> int | None:
+    """Return the seq of the reply that a call id names; None for text that is no call id."""
+    found = _CALL.fullmatch(call)
+    return int(found[1]) if found else None
 
 
 def idempotency_key(session_id: str, call: str) -> str:

@@ -98,8 +98,13 @@ class AgentMessage(msgspec.Struct, frozen=True, weakref=True, omit_defaults=True
         return text_of(self.content)
 
     def to_openai_message(self) -> dict[str, Any]:
-        """Return the OpenAI Chat shape, without reasoning."""
-        message: dict[str, Any] = {"role": str(self.role), "content": self.text}
+        """Return the OpenAI Chat shape, without reasoning.
+
+        Text is text; with images or documents the content is a list of parts, in order, with the content address of
+        their bytes where OpenAI has a URL: ``store.read_blob`` reads it, and ``send`` takes such a part again.
+        """
+        content = _openai_parts(self.content) if has_media(self.content) else self.text
+        message: dict[str, Any] = {"role": str(self.role), "content": content}
         if self.tool_calls:
             message["tool_calls"] = [call.to_openai_tool_call() for call in self.tool_calls]
         if self.tool_call_id is not None:
@@ -123,6 +128,29 @@ def reasoning_of(content: Content) -> str:
     return "".join(block.text for block in content if isinstance(block, Reasoning))
 
 
+def has_media(content: Content) -> bool:
+    """Tell whether a content has an image or a document in it."""
+    if isinstance(content, str):
+        return False
+    for block in content:  # noqa: SIM110 -- on the way of every message; half the time of any()
+        if isinstance(block, Image | Document):
+            return True
+    return False
+
+
+def _openai_parts(content: Content) -> list[dict[str, Any]]:
+    blocks = (Text(content),) if isinstance(content, str) else content
+    parts: list[dict[str, Any]] = []
+    for block in blocks:
+        if isinstance(block, Text):
+            parts.append({"type": "text", "text": block.text})
+        elif isinstance(block, Image):
+            parts.append({"type": "image_url", "image_url": {"url": block.blob}})
+        elif isinstance(block, Document):
+            parts.append({"type": "file", "file": {"filename": block.name, "file_data": block.blob}})
+    return parts
+
+
 def _from_openai_part(part: object) -> Block:
     if isinstance(part, str):
         return Text(part)
@@ -131,7 +159,9 @@ def _from_openai_part(part: object) -> Block:
     if isinstance(part, Mapping) and part.get("type") in {"text", "input_text"} and isinstance(part.get("text"), str):
         return Text(part["text"])
     kind = part.get("type", part) if isinstance(part, Mapping) else type(part).__name__
-    raise InvalidInputError(f"This release takes text parts only; got {kind!r}. Send the text, or describe the file.")
+    raise InvalidInputError(
+        f"Expected a text part or a block, got {kind!r}. Images and files are taken by send() and from tools only."
+    )
 
 
 def _from_openai_call(call: Mapping[str, Any]) -> ToolCall:

@@ -109,8 +109,9 @@ class RequestEncoder:
         if media_in(message):
             if message.role is MessageRole.USER:
                 fields["content"] = self._parts(message, media)
-            elif message.role is MessageRole.TOOL:
-                fields["content"] = message.text or _SEE_BELOW
+            else:
+                said = [block.text for block in message.content if isinstance(block, Text)]
+                fields["content"] = "\n".join(said) or (_SEE_BELOW if message.role is MessageRole.TOOL else "")
         if self._reasoning_field and message.role is MessageRole.ASSISTANT:
             reasoning = reasoning_of(message.content)
             if reasoning:

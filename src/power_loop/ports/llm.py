@@ -13,6 +13,7 @@ from power_loop.facts import jsontext
 from power_loop.facts.errors import InvalidRequestError
 from power_loop.facts.messages import AgentMessage, Content, MessageRole, ToolCall, reasoning_of, text_of
 from power_loop.facts.usage import LLMTokenUsage
+from power_loop.ports.blobs import BlobReader
 from power_loop.ports.models import ModelInfo
 from power_loop.ports.tools import ToolDefinition
 
@@ -47,14 +48,6 @@ OnDelta: TypeAlias = Callable[[LLMDelta], None]
 
 def ignore_delta(_delta: LLMDelta) -> None:
     """Drop a delta; the default listener."""
-
-
-class BlobReader(Protocol):
-    """Reads the bytes that a content address names."""
-
-    async def __call__(self, blob: str, /) -> bytes:
-        """Return the bytes. Raises a StoreError where they are gone or cannot be read."""
-        ...
 
 
 class LLMRequest(msgspec.Struct, frozen=True):

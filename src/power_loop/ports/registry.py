@@ -10,9 +10,11 @@ import msgspec
 
 from power_loop.facts import ids, jsontext
 from power_loop.facts.errors import AsyncToolInSyncContext, ConfigError, ToolError, ToolNotFound, ToolValidationError
+from power_loop.facts.messages import Text
+from power_loop.ports.content import Attachment
 from power_loop.ports.tool_decorator import Tool, check_name, tool
 from power_loop.ports.tool_signature import is_async, wants_context
-from power_loop.ports.tool_text import MAX_ERRORS, clip, complaint, path_text, render_result, shown
+from power_loop.ports.tool_text import MAX_ERRORS, clip, complaint, parts_of, path_text, render_result, shown
 from power_loop.ports.tools import Reconcile, RegisteredTool, ToolContext, ToolDefinition, ToolHandler
 
 __all__ = [
@@ -39,10 +41,20 @@ class InThread(Protocol):
 
 
 class ToolOutput(NamedTuple):
-    """A result as the model reads it, not yet clipped."""
+    """A result as the model reads it, not yet clipped. ``parts`` where there are images or documents in it."""
 
     text: str
     failed: bool
+    parts: tuple[Text | Attachment, ...] = ()
+
+
+def output_of(value: Any) -> ToolOutput:  # noqa: ANN401 -- whatever a handler returned
+    """Return what a handler returned as a result. Never raises."""
+    parts = parts_of(value)
+    if not parts:
+        return ToolOutput(*render_result(value))
+    text = "\n".join(part.text if isinstance(part, Text) else repr(part) for part in parts)
+    return ToolOutput(text, failed=False, parts=parts)
 
 
 # -- arguments
@@ -142,7 +154,7 @@ async def _contained(name: str, awaitable: Awaitable[Any]) -> Any:  # noqa: ANN4
 
 def _rendered(call: Callable[[], Any]) -> ToolOutput | Awaitable[Any]:
     value = call()
-    return value if inspect.isawaitable(value) else ToolOutput(*render_result(value))
+    return value if inspect.isawaitable(value) else output_of(value)
 
 
 async def run_tool(
@@ -172,7 +184,7 @@ async def call_tool(
     outcome: Any = call() if tool.is_async else await in_thread(partial(_rendered, call))
     if inspect.isawaitable(outcome):
         outcome = await _contained(tool.definition.name, outcome)
-    return outcome if isinstance(outcome, ToolOutput) else ToolOutput(*render_result(outcome))
+    return outcome if isinstance(outcome, ToolOutput) else output_of(outcome)
 
 
 class ToolRegistry:
@@ -283,7 +295,7 @@ class ToolRegistry:
         ready = checked_args(found, args)
         if found.is_async:
             raise AsyncToolInSyncContext(f"Tool {name!r} is async; use invoke_async.")
-        return render_result(_bound(found, ready, None)())[0]
+        return output_of(_bound(found, ready, None)()).text
 
     async def invoke_async(self, name: str, args: dict[str, Any], context: ToolContext | None = None) -> str:
         """Call a tool, a sync one in a thread, and return its text.

@@ -6,12 +6,16 @@ from typing import Any
 
 import msgspec
 
+from power_loop.facts.messages import Text
+from power_loop.ports.content import Attachment
 from power_loop.ports.tools import ToolHandlerResult
 
 MAX_ERRORS = 5
 """Mistakes that one message about arguments names."""
 _SHOWN = 200
 _HUGE_BITS = 256
+_ROOM_FOR_NOTE = 2
+"""A note may take the n-th part of what is shown."""
 
 
 def path_text(path: Sequence[object]) -> str:
@@ -43,6 +47,8 @@ def complaint(tool: str, mistakes: Sequence[str]) -> str:
 
 
 def _plain_of(value: object) -> object:
+    if isinstance(value, Attachment):
+        raise TypeError("return images and documents by themselves, or in a list with text")
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return dump(mode="json")
@@ -87,18 +93,34 @@ def render_result(value: Any) -> tuple[str, bool]:  # noqa: ANN401 -- whatever a
         return f"The tool returned a {type(value).__name__} that cannot be written as JSON: {shown(str(error))}", True
 
 
-def clip(text: str, limit: int) -> str:
-    """Return at most ``limit`` characters: head and tail, and between them a line that says how much was cut."""
+def parts_of(value: Any) -> tuple[Text | Attachment, ...]:  # noqa: ANN401 -- whatever a handler returned
+    """Return what a tool returned as text and attachments, in order; empty where there is no attachment in it."""
+    if isinstance(value, Attachment):
+        return (value,)
+    if not isinstance(value, list | tuple) or not any(isinstance(item, Attachment) for item in value):
+        return ()
+    return tuple(
+        item if isinstance(item, Attachment | Text) else Text(render_result(item)[0]) for item in value if item != ""
+    )
+
+
+def clip(text: str, limit: int, note: str = "") -> str:
+    """Return at most ``limit`` characters: head and tail, and between them a line that says how much was cut.
+
+    ``note`` goes into that line, where there is room for it.
+    """
     size = len(text)
     if size <= limit:
         return text
-    room = limit - len(_marker(size, size))
+    if note and limit < _ROOM_FOR_NOTE * len(_marker(size, size, note)):
+        note = ""
+    room = limit - len(_marker(size, size, note))
     if room <= 0:
         return text[: max(limit, 0)]
     tail = room // 2
     head = room - tail
-    return text[:head] + _marker(size - room, size) + text[size - tail :]
+    return text[:head] + _marker(size - room, size, note) + text[size - tail :]
 
 
-def _marker(cut: int, size: int) -> str:
-    return f"\n[... {cut} of {size} characters cut ...]\n"
+def _marker(cut: int, size: int, note: str) -> str:
+    return f"\n[... {cut} of {size} characters cut{note} ...]\n"

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from power_loop.facts.entries import Effect
+from power_loop.ports.reader import NoReader, SessionReader
 
 DEFAULT_OUTPUT_LIMIT = 50_000
 """Characters of a tool result that the model may see, unless the tool says otherwise."""
@@ -90,6 +91,7 @@ class ToolContext(msgspec.Struct, frozen=True):
 
     ``idempotency_key`` is the same in every attempt of this call, ``attempt`` counts from 1. ``progress(text)``
     tells whoever watches; nothing of it is recorded. ``is_cancelled()`` says whether the result is no longer wanted.
+    ``session`` reads what this session has recorded; async tools can use it.
     """
 
     session_id: str
@@ -99,6 +101,7 @@ class ToolContext(msgspec.Struct, frozen=True):
     progress: Callable[[str], None] = lambda _text: None
     is_cancelled: Callable[[], bool] = lambda: False
     run_process: ProcessRunner = no_processes
+    session: SessionReader = NoReader()
 
 
 ToolHandler: TypeAlias = Callable[..., Any]

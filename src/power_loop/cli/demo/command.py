@@ -22,6 +22,7 @@ from power_loop.cli.models import model_service
 from power_loop.cli.prepare import prepare_model
 from power_loop.cli.screen import Screen
 from power_loop.cli.tables import journal_document
+from power_loop.facts.messages import text_of
 from power_loop.stores import SqliteStore
 
 _DEADLINE = 600.0
@@ -140,7 +141,7 @@ def _document(evidence: Evidence, checks: list[Check], seconds: float, kept: Pat
             {
                 "call": call,
                 "name": result.name,
-                "result": result.content,
+                "result": text_of(result.content),
                 "attempts": list(evidence.deeds[call].attempts) if call in evidence.deeds else [],
                 "keys": sorted(evidence.deeds[call].keys) if call in evidence.deeds else [],
             }

@@ -17,6 +17,7 @@ from power_loop.cli.safe import safe, safe_line
 from power_loop.cli.screen import Screen
 from power_loop.cli.tables import journal_table
 from power_loop.cli.words import call_text
+from power_loop.facts.messages import text_of
 
 _STYLES = {"worker 1": "cyan", "watcher": "red", "worker 2": "green", "demo": "dim"}
 _BAR = 24
@@ -163,7 +164,9 @@ class Story:
             results.add_column(column, overflow="fold")
         for call, result in evidence.results.items():
             deed = evidence.deeds.get(call)
-            results.add_row(safe_line(result.name), str(deed.runs if deed else 0), Text(safe_line(result.content)))
+            results.add_row(
+                safe_line(result.name), str(deed.runs if deed else 0), Text(safe_line(text_of(result.content)))
+            )
         self._print(Text("\nwhat the tools returned", "bold"))
         self._print(results)
         self._print(Text("\nthe model's final answer", "bold"))

@@ -12,6 +12,7 @@ from power_loop.facts.chain import verify
 from power_loop.facts.entries import ModelReplied, RunEnded, ToolFinished, ToolStarted
 from power_loop.facts.errors import StoreCorrupt
 from power_loop.facts.journal import Entry
+from power_loop.facts.messages import text_of
 from power_loop.ports.store import SessionRecord
 
 
@@ -117,7 +118,7 @@ def _second_attempt(deed: Deed) -> bool:
 
 
 def _same_results(evidence: Evidence) -> Check:
-    recorded = {call: (result.content,) for call, result in evidence.results.items()}
+    recorded = {call: (text_of(result.content),) for call, result in evidence.results.items()}
     happened = {call: deed.results for call, deed in evidence.deeds.items()}
     detail = f"{len(recorded)} of {len(happened)}"
     return Check("each recorded result is what its tool returned", bool(recorded) and recorded == happened, detail)
