@@ -23,6 +23,7 @@ from power_loop.facts.errors import (
     AsyncToolInSyncContext,
     CancellationRequested,
     ConfigError,
+    DefinitionChangedError,
     HookError,
     InvalidInputError,
     InvalidRequestError,
@@ -106,6 +107,7 @@ from power_loop.ports.llm import (
     TextDelta,
     ToolCallDelta,
 )
+from power_loop.ports.memory import MemoryProvider, MemorySnapshot, tag_as_memory
 from power_loop.ports.registry import ToolRegistry, build_registry, filtered_registry, validate_tool_args
 from power_loop.ports.store import SessionStore, SubagentLifecycle
 from power_loop.ports.tool_decorator import tool
@@ -116,6 +118,17 @@ from power_loop.ports.tools import (
     ToolDefinition,
     ToolHandler,
     ToolHandlerResult,
+)
+from power_loop.prompt import (
+    BUILTIN_SECTIONS,
+    DEFAULT_AGENT_SYSTEM_PROMPT,
+    DEFAULT_EXPLORE_SUBAGENT_SYSTEM_PROMPT,
+    DEFAULT_SUBAGENT_SYSTEM_PROMPT,
+    SystemPromptBuilder,
+    SystemPromptContext,
+    build_agent_system_prompt,
+    build_explore_subagent_system_prompt,
+    build_subagent_system_prompt,
 )
 from power_loop.stores import MemoryStore, SqliteStore
 
@@ -158,6 +171,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "AgentMessage",
     "AgentStream",
     "AsyncToolInSyncContext",
+    "BUILTIN_SECTIONS",
     "BaseHookCtx",
     "CancellationLike",
     "CancellationRequested",
@@ -165,7 +179,11 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "CompactAfterCtx",
     "CompactBeforeCtx",
     "ConfigError",
+    "DEFAULT_AGENT_SYSTEM_PROMPT",
     "DEFAULT_DB_PATH",
+    "DEFAULT_EXPLORE_SUBAGENT_SYSTEM_PROMPT",
+    "DEFAULT_SUBAGENT_SYSTEM_PROMPT",
+    "DefinitionChangedError",
     "Entry",
     "EventHandler",
     "HookDirective",
@@ -199,7 +217,9 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "LeaseLost",
     "LlmAfterCtx",
     "LlmBeforeCtx",
+    "MemoryProvider",
     "MemoryRecalledCtx",
+    "MemorySnapshot",
     "MemoryStore",
     "MessageAppendCtx",
     "MessageRole",
@@ -241,6 +261,8 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "StoreUnavailable",
     "SubagentLifecycle",
     "SyncInsideRun",
+    "SystemPromptBuilder",
+    "SystemPromptContext",
     "Text",
     "TextDelta",
     "ToolAfterCtx",
@@ -260,11 +282,15 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "ToolsBatchAfterCtx",
     "ToolsBatchBeforeCtx",
     "UsageReport",
+    "build_agent_system_prompt",
+    "build_explore_subagent_system_prompt",
     "build_registry",
+    "build_subagent_system_prompt",
     "create_llm_service_from_config",
     "create_llm_service_from_env",
     "current_session_id",
     "filtered_registry",
+    "tag_as_memory",
     "tool",
     "validate_tool_args",
     "with_retry",

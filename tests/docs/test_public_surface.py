@@ -19,7 +19,8 @@ ToolValidationError
 """
 PROVISIONAL = """
 AgentMessage AgentStream AsyncToolInSyncContext BaseHookCtx CancellationLike CompactAfterCtx CompactBeforeCtx
-ConfigError DEFAULT_DB_PATH Entry EventHandler HookError HookHandler InvalidInputError InvalidRequestError JournalTooNew
+ConfigError DEFAULT_DB_PATH DefinitionChangedError Entry EventHandler HookError HookHandler InvalidInputError
+InvalidRequestError JournalTooNew
 LLMAuthError LLMBadRequest LLMConnectionError LLMContextTooLong LLMDelta LLMError LLMMalformed LLMOverloaded
 LLMProviderConfig LLMRateLimited LLMRefused LLMRequest LLMResponse LLMService LLMStalled LLMTokenUsage LLMTruncated
 LLMUnavailable LeaseLost LlmAfterCtx LlmBeforeCtx MemoryRecalledCtx MemoryStore MessageAppendCtx MessageRole MessageSink
@@ -31,6 +32,9 @@ ToolContext ToolError ToolErrorCtx ToolHandler ToolHandlerResult ToolTimeout Too
 ToolsBatchBeforeCtx UsageReport
 __version__ build_registry create_llm_service_from_config create_llm_service_from_env current_session_id
 filtered_registry tool validate_tool_args with_retry
+MemoryProvider MemorySnapshot tag_as_memory SystemPromptBuilder SystemPromptContext
+BUILTIN_SECTIONS DEFAULT_AGENT_SYSTEM_PROMPT DEFAULT_SUBAGENT_SYSTEM_PROMPT DEFAULT_EXPLORE_SUBAGENT_SYSTEM_PROMPT
+build_agent_system_prompt build_subagent_system_prompt build_explore_subagent_system_prompt
 """
 EVENT_NAMES = """
 AgentErrorPayload AgentEvent AgentEventType AutoCompactStatusPayload BaseEventPayload HitRoundLimitStatusPayload

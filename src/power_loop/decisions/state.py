@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from power_loop.decisions.call import Call
+from power_loop.decisions.told import Told
 from power_loop.facts.entries import (
     Cancelled,
     DefinitionChanged,
@@ -31,6 +32,7 @@ from power_loop.facts.ids import call_id
 from power_loop.facts.journal import FACTS, Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, text_of
 from power_loop.facts.usage import LLMTokenUsage, add_cost
+from power_loop.ports.todo import TODO_TOOL
 
 WRAP_UP = "wrap_up"
 """Topic of the note that asks for a final answer at the round limit."""
@@ -68,6 +70,7 @@ class State:
         "run",
         "run_open",
         "started_entry",
+        "told",
         "unheard",
         "usage",
         "usage_since_input",
@@ -107,6 +110,7 @@ class State:
         self.usage_since_input = LLMTokenUsage()
         self.cost: Decimal | None = None
         self.cost_since_input: Decimal | None = None
+        self.told = Told()
 
     def apply(self, entry: Entry) -> None:
         """Take in the next entry. Constant time, but for an edit of the view."""
@@ -140,6 +144,8 @@ class State:
 
     def _input_received(self, entry: Entry) -> None:
         fact = _of(entry, InputReceived)
+        waiting = self.reply_needed or self.open_calls > 0 or self.run_open
+        self.told = self.told.asked(entry.seq, more=waiting)
         self._say(AgentMessage(fact.role, fact.content, name=fact.name))
         self.rounds = self.deaths = self.attempts = 0
         self.failure = None
@@ -167,6 +173,7 @@ class State:
     def _definition_changed(self, entry: Entry) -> None:
         fact = _of(entry, DefinitionChanged)
         self.definition = fact.digest
+        self.told = self.told.defined(fact)
         self.offered = frozenset(tool["function"]["name"] for tool in fact.tools)
 
     def _model_called(self, _entry: Entry) -> None:
@@ -174,6 +181,7 @@ class State:
         self.reply_fresh = False
         self.attempts += 1
         self.failure = None
+        self.told = self.told.called()
 
     def _model_failed(self, entry: Entry) -> None:
         self.in_flight = False
@@ -193,6 +201,7 @@ class State:
         self.cost = add_cost(self.cost, fact.cost)
         self.cost_since_input = add_cost(self.cost_since_input, fact.cost)
         self.reply_position = len(self.messages)
+        self.told = self.told.replied()
         self._take_reply(fact, fact.calls)
 
     def _reply_edited(self, entry: Entry) -> None:
@@ -233,7 +242,10 @@ class State:
 
     def _tool_finished(self, entry: Entry) -> None:
         fact = _of(entry, ToolFinished)
-        self.calls[fact.call].result = fact
+        call = self.calls[fact.call]
+        call.result = fact
+        if fact.outcome == "ok" and call.recorded.name == TODO_TOOL:
+            self.told = self.told.wrote_todos(call.as_started.arguments)
         self.open_calls -= 1
         self.reply_fresh = False
         if self.open_calls == 0:
@@ -262,6 +274,7 @@ class State:
     def _note(self, entry: Entry) -> None:
         fact = _of(entry, Note)
         self._say(AgentMessage(fact.role, fact.text))
+        self.told = self.told.noted(fact.topic)
         if fact.topic == WRAP_UP:
             self.wrap_up = True
         elif fact.topic == CONTINUE:
@@ -270,6 +283,7 @@ class State:
 
     def _round_skipped(self, _entry: Entry) -> None:
         self.rounds += 1
+        self.told = self.told.called()
 
     def _view_edited(self, entry: Entry) -> None:
         fact = _of(entry, ViewEdited)

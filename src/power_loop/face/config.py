@@ -1,41 +1,69 @@
 """Settings of a loop, and the results of its verbs."""
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
+from power_loop.decisions.definitions import OnDefinitionChange
 from power_loop.engine.retry import LLMRetryPolicy
+from power_loop.engine.services import MemoryAccess
 from power_loop.facts.entries import ErrorRecord, Limits
 from power_loop.facts.errors import ConfigError, PowerLoopError
 from power_loop.facts.messages import ToolCall
 from power_loop.facts.usage import LLMTokenUsage
 from power_loop.ports.llm import LLMService
+from power_loop.ports.memory import DEFAULT_MEMORY_BUDGET, MemoryProvider
+from power_loop.prompt.builder import SystemPromptBuilder
+from power_loop.prompt.environment import Environment
 
 DEFAULT_DB_PATH = "./power_loop_sessions.db"
 
 OnBusy: TypeAlias = Literal["raise", "wait"]
+EnvironmentCollector: TypeAlias = Callable[[], Environment | str | Awaitable[Environment | str]]
+"""Says where a session works; a sync one is called in a thread."""
+
+
+def checked_policy(policy: OnDefinitionChange) -> OnDefinitionChange:
+    """Return a policy for changed definitions. Raises ConfigError."""
+    if policy not in get_args(OnDefinitionChange):
+        raise ConfigError(f"on_definition_change must be 'adopt', 'pin' or 'ask', got {policy!r}.")
+    return policy
 
 
 class AgentLoopConfig(msgspec.Struct):
     """How a loop drives its sessions.
 
     Args:
-        system_prompt: Said before every conversation; None for nothing.
+        system_prompt: Said before every conversation; None for nothing. A SystemPromptBuilder is rendered for the tools
+            really registered, once, and again when they change; to change the builder, set another one.
         max_rounds: Rounds (a model call and its tools) per input; then one last call sums up.
         temperature: None leaves it to the provider; several models refuse any value.
         max_tokens: Cap of one reply, in tokens; None leaves it to the provider. Not the context window.
         retry_policy: How often and how long to try a model call; None for what the model service was configured with
             (``max_retries``), else the policy's defaults.
         max_parallel_tools: Tools of one round that may run at the same time.
+        memory: Asked with each new input and told of each run that has ended.
+        memory_budget_tokens: Tokens that one recall may add to the conversation.
+        memory_timeout: Seconds that a recall may take; then the run goes on without it.
+        environment: Tell a new session, before its first input, the date, system, folder and branch; or what a
+            function of yours returns. Sessions that exist already are not told.
+        on_definition_change: What to do when prompt or tools are not those that a session was told: ``adopt`` records
+            the new ones and goes on, ``pin`` goes on with the recorded ones, ``ask`` raises DefinitionChangedError.
     """
 
-    system_prompt: str | None = None
+    system_prompt: str | SystemPromptBuilder | None = None
     max_rounds: int = 24
     temperature: float | None = None
     max_tokens: int | None = 8000
     retry_policy: LLMRetryPolicy | None = None
     max_parallel_tools: int = 8
+    memory: MemoryProvider | None = None
+    memory_budget_tokens: int = DEFAULT_MEMORY_BUDGET
+    memory_timeout: float = 5.0
+    environment: bool | EnvironmentCollector = False
+    on_definition_change: OnDefinitionChange = "adopt"
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_rounds, int) or self.max_rounds < 1:
@@ -50,6 +78,21 @@ class AgentLoopConfig(msgspec.Struct):
             raise ConfigError(
                 f"AgentLoopConfig.max_parallel_tools must be a whole number from 1, got {self.max_parallel_tools!r}."
             )
+        self._check_notes()
+
+    def _check_notes(self) -> None:
+        if self.memory is not None and not isinstance(self.memory, MemoryProvider):
+            raise ConfigError(
+                f"AgentLoopConfig.memory must be a MemoryProvider (recall, remember), got {type(self.memory).__name__}."
+            )
+        if not isinstance(self.memory_budget_tokens, int) or self.memory_budget_tokens < 1:
+            raise ConfigError(
+                f"AgentLoopConfig.memory_budget_tokens must be a whole number from 1, "
+                f"got {self.memory_budget_tokens!r}."
+            )
+        if not self.memory_timeout > 0:
+            raise ConfigError(f"AgentLoopConfig.memory_timeout must be above 0 seconds, got {self.memory_timeout!r}.")
+        checked_policy(self.on_definition_change)
 
     def retries(self, llm: LLMService) -> LLMRetryPolicy:
         """Return the policy for calls of this service."""
@@ -57,6 +100,13 @@ class AgentLoopConfig(msgspec.Struct):
             return self.retry_policy
         retries = getattr(llm, "max_retries", None)
         return LLMRetryPolicy() if retries is None else LLMRetryPolicy(max_attempts=retries + 1)
+
+    @property
+    def memory_access(self) -> MemoryAccess | None:
+        """What a run needs to ask memory; None without one."""
+        if self.memory is None:
+            return None
+        return MemoryAccess(self.memory, self.memory_budget_tokens, self.memory_timeout)
 
     def limits(self, retry: LLMRetryPolicy) -> Limits:
         """Return what a run records of these settings."""
