@@ -8,6 +8,7 @@ from power_loop import (
     ConfigError,
     DefinitionChangedError,
     MemoryStore,
+    SqliteStore,
     StatefulAgentLoop,
     SystemPromptBuilder,
     SystemPromptContext,
@@ -58,8 +59,8 @@ async def test_adopt_records_the_new_one_and_goes_on():
     assert [len(request.tools) for request in model.requests] == [1, 2, 2]
 
 
-async def test_pin_goes_on_with_what_is_recorded_byte_for_byte():
-    store, model = MemoryStore(), ScriptedLLM("One.", "Two.", "Three.")
+async def test_pin_goes_on_with_what_is_recorded_byte_for_byte(tmp_path):
+    store, model = SqliteStore(tmp_path / "sessions.db"), ScriptedLLM("One.", "Two.", "Three.")
     result = await loop_of(store, model, LOOK, BUY).send("a")
     other = loop_of(store, model, LOOK_NOW, prompt="Be kind.", policy="pin")
     await other.send("b", result.session_id)
@@ -67,6 +68,7 @@ async def test_pin_goes_on_with_what_is_recorded_byte_for_byte():
     assert (await kinds(store, result.session_id)).count("definition_changed") == 1
     await other.send("new", None)
     assert model.requests[2].system_prompt == "Be kind.", "a session that was told nothing yet has nothing to keep"
+    await store.close()
 
 
 async def test_pin_keeps_a_tool_that_is_the_same_here_as_it_is_here():

@@ -19,6 +19,8 @@ from power_loop import (
     LLMOverloaded,
     LLMRetryPolicy,
     MemoryStore,
+    SessionStore,
+    SqliteStore,
     StatefulAgentLoop,
     ToolDefinition,
     ToolRegistry,
@@ -92,9 +94,9 @@ class Memory:
 class Model:
     """Plays a script and holds each request against the one before it, in bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: SessionStore) -> None:
         self.script: list[Any] = []
-        self.store = MemoryStore()
+        self.store = store
         self.before: dict[str, tuple[list[str], list[str]]] = {}
         self.definitions = 0
         self.calls = 0
@@ -158,8 +160,8 @@ steps = st.lists(
 class World:
     """One session, the process that drives it now, and a store that may die at a commit."""
 
-    def __init__(self, process: Process) -> None:
-        self.model = Model()
+    def __init__(self, process: Process, store: SessionStore) -> None:
+        self.model = Model(store)
         self.memory = Memory()
         self.store = CrashingStore(self.model.store)
         self.begin(process)
@@ -208,8 +210,8 @@ def dying(at: int) -> Callable[[CommitPoint], None]:
     return act
 
 
-async def live(process: Process, history: list[tuple[Any, ...]]) -> World:
-    world = World(process)
+async def live(process: Process, history: list[tuple[Any, ...]], store: SessionStore) -> World:
+    world = World(process, store)
     await world.loop.new_session(SESSION)
     for step in history:
         await world.take(*step)
@@ -224,11 +226,11 @@ async def live(process: Process, history: list[tuple[Any, ...]]) -> World:
 )
 @given(processes, steps)
 def test_each_request_is_the_one_before_it_with_more_behind(process, history):
-    world = asyncio.run(live(process, history))
+    world = asyncio.run(live(process, history, MemoryStore()))
     assert world.model.calls
 
 
-def test_a_history_with_everything_in_it():
+async def test_a_history_with_everything_in_it(tmp_path):
     """Not left to chance: reminder, recall, failure, last word, death, successors that adopt and pin."""
     brief = {"prompt": "Be brief.", "tools": "old", "policy": "adopt", "memory": True}
     kind = {"prompt": "Be kind.", "tools": "other", "policy": "pin", "memory": True}
@@ -242,14 +244,12 @@ def test_a_history_with_everything_in_it():
         ("send", ["gone", "todo", "text"], 0),
         ("send", [], 0),
     ]
-    world = asyncio.run(live(brief, history))
-    entries = asyncio.run(read(world))
+    store = SqliteStore(tmp_path / "sessions.db")
+    world = await live(brief, history, store)
+    entries = await store.read(SESSION)
     topics = [entry.fact.topic for entry in entries if entry.kind == "note"]
     assert {"environment", "memory", "todo_reminder", "wrap_up"} <= set(topics)
     assert topics.count("environment") == 1
     assert [entry.kind for entry in entries].count("definition_changed") == 2
     assert world.model.calls > 15
-
-
-async def read(world: World) -> list[Any]:
-    return list(await world.model.store.read(SESSION))
+    await store.close()

@@ -22,6 +22,7 @@ from power_loop import (
     StatefulAgentLoop,
     tool,
 )
+from power_loop.decisions.todos import REMINDER_ROUNDS
 from power_loop.engine import recall
 from power_loop.facts import jsontext
 from power_loop.facts.entries import InputReceived
@@ -29,6 +30,7 @@ from power_loop.facts.messages import AgentMessage
 from power_loop.memory import SqliteMemory
 from power_loop.ports.memory import memory_note, memory_tokens
 from power_loop.testing import ScriptedLLM, call, reply
+from power_loop.toolkits.todo import todo_tool
 
 TEA = memory_note([AgentMessage(MessageRole.USER, "Ada likes tea.")])
 
@@ -210,6 +212,57 @@ async def test_a_round_that_a_hook_skips_does_not_ask_twice():
     async with StatefulAgentLoop(llm=ScriptedLLM("Tea."), memory=memory, hooks=hooks, db_path=":memory:") as loop:
         assert (await loop.send("What?")).final_text == "Tea."
     assert len(memory.asked) == 1
+
+
+async def test_a_note_that_was_told_is_not_told_again_where_no_model_was_called():
+    hooks, memory, model = AgentHooks(), Memory(), ScriptedLLM("Tea.")
+    hooks.register(HookPoint.LLM_BEFORE, lambda _ctx: 1 / 0)
+    async with StatefulAgentLoop(llm=model, memory=memory, hooks=hooks, db_path=":memory:") as loop:
+        result = await loop.send("What?")
+        hooks.clear()
+        await loop.resume(result.session_id)
+    assert len(memory.asked) == 1
+    assert texts(model.requests[0]) == ["What?", TEA]
+
+
+async def test_the_newest_input_is_last_for_memory_also_behind_a_reminder():
+    """A run that failed after it had reminded the model, and before it called: memory is asked again."""
+    hooks, memory = AgentHooks(), Memory([])
+    busy = call("todo", items=[{"text": "write", "status": "in_progress"}])
+    model = ScriptedLLM(reply("", busy), *["No."] * REMINDER_ROUNDS, "Yes.")
+    loop = StatefulAgentLoop(llm=model, tools=[todo_tool()], memory=memory, hooks=hooks, db_path=":memory:")
+    async with loop:
+        session = (await loop.send("0")).session_id
+        for number in range(1, REMINDER_ROUNDS):
+            await loop.send(str(number), session)
+        hooks.register(HookPoint.LLM_BEFORE, lambda _ctx: 1 / 0)
+        await loop.send("now", session)
+        hooks.clear()
+        memory.recalls = ["Ada likes tea."]
+        await loop.resume(session)
+    assert [asked[-1] for asked in memory.asked[-2:]] == ["now", "now"]
+    assert [text.splitlines()[0] for text in texts(model.requests[-1])[-3:]] == ["now", "<reminder>", TEA.split()[0]]
+
+
+async def test_a_cancel_is_heard_also_where_nothing_else_is_to_be_written():
+    """The input came at the end of a run and is durable already when memory is asked."""
+    store, door = MemoryStore(), Door()
+    memory = Memory([])
+
+    async def answer(_request):
+        await store.enqueue("s", "input", jsontext.encode(InputReceived("And Bob?")), now=1)
+        memory.recalls = door
+        return "Ada."
+
+    loop = StatefulAgentLoop(llm=ScriptedLLM(answer, "Bob."), memory=memory, store=store)
+    await loop.new_session("s")
+    sending = asyncio.create_task(loop.send("What?", "s"))
+    await door.reached.wait()
+    await loop.cancel("s")
+    assert (await sending).status == "cancelled"
+    memory.recalls = []
+    assert (await loop.resume("s")).final_text == "Bob."
+    await loop.close()
 
 
 async def test_a_cancel_cuts_a_recall_short_and_the_session_goes_on():

@@ -28,7 +28,9 @@ from power_loop.facts.entries import (
     ResultEdited,
     ToolFinished,
 )
+from power_loop.facts.messages import to_message
 from power_loop.memory import SqliteMemory
+from power_loop.ports.memory import memory_note
 from power_loop.testing import ScriptedLLM, call, reply
 from power_loop.toolkits.todo import todo_tool
 
@@ -209,11 +211,12 @@ def test_said_leaves_out_notes_and_answers_to_what_came_before(journal):
         ToolFinished("call_1_0", "look", "aborted", "<aborted>"),
         ReplyEdited(1, "older"),
         InputReceived("What?"),
+        InputReceived(memory_note([to_message("a copy of what was recalled")])),
         Note("memory", "recalled"),
         ModelReplied("I look.", (RecordedCall("w", "look"),)),
-        ReplyEdited(5, "I look twice.", (RecordedCall("w", "look"),)),
-        ToolFinished("call_5_0", "look", "ok", "seen"),
-        ResultEdited("call_5_0", "seen!"),
+        ReplyEdited(6, "I look twice.", (RecordedCall("w", "look"),)),
+        ToolFinished("call_6_0", "look", "ok", "seen"),
+        ResultEdited("call_6_0", "seen!"),
         Note("other", "words"),
         ModelReplied("Done."),
     )
