@@ -29,7 +29,7 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def called(self) -> "Told":
         """Return what follows from a model call, or from a round that a hook used up instead."""
-        return msgspec.structs.replace(self, recall_due=False, behind=0) if self.recall_due else self
+        return Told(self.todos, self.definition, self.since) if self.recall_due else self
 
     def replied(self) -> "Told":
         """Return what follows from a reply."""
