@@ -108,6 +108,27 @@ async def test_closing_cuts_off_what_takes_too_long(monkeypatch):
     assert [(event.data.phase, event.data.error_type) for event in events] == [("remember", "TimeoutError")]
 
 
+async def test_who_stops_waiting_for_memory_does_not_disturb_it():
+    door = Door()
+
+    class Slow(Memory):
+        async def remember(self, *, snapshot, session_id):
+            await door()
+            self.told.append(snapshot)
+
+    memory = Slow([])
+    loop = StatefulAgentLoop(llm=ScriptedLLM("One."), memory=memory, store=MemoryStore())
+    await loop.send("What?")
+    await door.reached.wait()
+    closing = asyncio.create_task(loop.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait((closing,))
+    door.open.set()
+    await loop.close()
+    assert len(memory.told) == 1
+
+
 async def test_a_session_is_deleted_after_memory_has_read_it():
     memory = Memory()
     async with StatefulAgentLoop(llm=ScriptedLLM("One."), memory=memory, db_path=":memory:") as loop:

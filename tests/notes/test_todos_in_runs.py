@@ -131,9 +131,12 @@ async def test_arguments_that_a_hook_changed_are_told_from_wherever_one_starts_t
         session = (await loop.send("Go.")).session_id
         assert await loop.get_todos(session) == [TodoItem("1", "write", "completed")]
         finished = next(entry.seq for entry in await loop.store.read(session) if entry.kind == "tool_finished")
-        for after in (0, finished - 2, finished - 1):
+        whole = [event async for event in watch_journal(loop.store, session)]
+        for after in range(finished + 1):
             told = [event async for event in watch_journal(loop.store, session, after=after)]
-            assert [event for event in told if event.type == "todo_updated"] == updates
+            assert told == [event for event in whole if event.seq > after]
+    assert [event for event in whole if event.type == "todo_updated"] == updates
+    assert [event.data.tool_input for event in whole if event.type == "tool_call_completed"] == [{"items": DONE}]
     assert updates[0].data.counts == {"total": 1, "completed": 1}
 
 

@@ -152,7 +152,7 @@ class Narrator:
     def _tool_started(self, fact: ToolStarted, _entry: Entry) -> _Told:
         wire_id, arguments = self._call(fact.call)
         given = arguments if fact.arguments is None else fact.arguments
-        if fact.name == TODO_TOOL and given is not arguments and fact.call in self._calls:
+        if given is not arguments and fact.call in self._calls:
             self._calls[fact.call] = msgspec.structs.replace(self._calls[fact.call], arguments=given)
         return [(_T.TOOL_CALL_STARTED, ToolCallStartedPayload(fact.name, given, wire_id))]
 

@@ -70,7 +70,8 @@ class Remembering:
 
     def _over(self, task: _Task) -> None:
         _, over = self._under_way.pop(task)
-        over.set_result(None)
+        if over.set_running_or_notify_cancel():
+            over.set_result(None)
 
     async def drain(self, session_id: str | None = None) -> None:
         """Wait until memory has taken everything in, or what concerns one session; also on other event loops.
@@ -78,8 +79,8 @@ class Remembering:
         What takes longer than PATIENCE is cut off.
         """
         if await self._wait(session_id, PATIENCE):
-            for task in tuple(self._under_way):
-                if session_id in {None, self._under_way[task][0]}:
+            for task, (session, _) in tuple(self._under_way.items()):
+                if session_id in {None, session}:
                     with contextlib.suppress(RuntimeError):  # its event loop is closed
                         task.get_loop().call_soon_threadsafe(task.cancel)
             await self._wait(session_id, GRACE)
