@@ -177,19 +177,33 @@ def test_sync_verbs_remember_too():
     assert len(memory.told) == 1
 
 
-def test_an_event_loop_that_ends_too_early_costs_a_memory_and_is_told():
-    bus, door = AgentEventBus(), []
+async def test_a_loop_may_be_closed_on_another_event_loop_than_it_was_used_on():
+    memory = Memory()
+    loop = StatefulAgentLoop(llm=ScriptedLLM("One."), memory=memory, db_path=":memory:")
+    await asyncio.to_thread(loop.send_sync, "What?")
+    await loop.close()
+    assert len(memory.told) == 1
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_event_loop_that_ends_too_early_costs_a_memory_and_is_told(waits):
+    bus, doors = AgentEventBus(), []
 
     class Hanging(Memory):
+        async def recall(self, **_):
+            doors.append(Door())
+            return []
+
         async def remember(self, **_):
-            door.append(Door())
-            await door[0]()
+            await doors[0]()
 
     events = heard(bus, "memory_failed")
     loop = StatefulAgentLoop(llm=ScriptedLLM("One."), memory=Hanging(), event_bus=bus, store=MemoryStore())
 
     async def send() -> str:
         result = await loop.send("What?")
+        if waits:
+            await doors[0].reached.wait()
         return result.status
 
     assert asyncio.run(send()) == "completed"

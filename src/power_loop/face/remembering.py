@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,13 +27,21 @@ logger = logging.getLogger("power_loop")
 _Task = asyncio.Task[None]
 
 
+class _Turn(NamedTuple):
+    """A run that memory is being told of; ``over`` is heard from any event loop."""
+
+    session_id: str
+    run: int
+    over: Future[None]
+
+
 class Remembering:
     """The tasks that tell memory; each ends by itself, or with the loop that holds it."""
 
     def __init__(self, store: SessionStore, listeners: Sequence[Listener]) -> None:
         self._store = store
         self._listeners = listeners
-        self._under_way: dict[_Task, tuple[str, Future[None]]] = {}
+        self._under_way: dict[_Task, _Turn] = {}
 
     def soon(self, provider: MemoryProvider, session_id: str, state: State) -> None:
         """Tell memory of the run that has just ended; waiting calls make no end."""
@@ -43,7 +52,7 @@ class Remembering:
         )
         work = self._remember(provider, snapshot, state.told.since, state.head_seq, state.run)
         task = asyncio.get_running_loop().create_task(work)
-        self._under_way[task] = session_id, Future()
+        self._under_way[task] = _Turn(session_id, state.run, Future())
         task.add_done_callback(self._over)
 
     async def _remember(
@@ -55,9 +64,6 @@ class Remembering:
             messages = said(entry for entry in entries if entry.seq <= head)
             told = msgspec.structs.replace(snapshot, messages=messages, metadata=record.metadata)
             await provider.remember(snapshot=told, session_id=told.session_id)
-        except asyncio.CancelledError:
-            self._failed(snapshot.session_id, run, TimeoutError("it was cut off before it was done"))
-            raise
         except Exception as error:  # noqa: BLE001 -- a host's provider may raise anything
             self._failed(snapshot.session_id, run, error)
 
@@ -69,9 +75,10 @@ class Remembering:
             listener.on_event(event)
 
     def _over(self, task: _Task) -> None:
-        _, over = self._under_way.pop(task)
-        if over.set_running_or_notify_cancel():
-            over.set_result(None)
+        turn = self._under_way.pop(task)
+        if task.cancelled():
+            self._failed(turn.session_id, turn.run, TimeoutError("it was cut off before it was done"))
+        turn.over.set_result(None)
 
     async def drain(self, session_id: str | None = None) -> None:
         """Wait until memory has taken everything in, or what concerns one session; also on other event loops.
@@ -79,8 +86,8 @@ class Remembering:
         What takes longer than PATIENCE is cut off.
         """
         if await self._wait(session_id, PATIENCE):
-            for task, (session, _) in tuple(self._under_way.items()):
-                if session_id in {None, session}:
+            for task, turn in tuple(self._under_way.items()):
+                if session_id in {None, turn.session_id}:
                     with contextlib.suppress(RuntimeError):  # its event loop is closed
                         task.get_loop().call_soon_threadsafe(task.cancel)
             await self._wait(session_id, GRACE)
@@ -88,7 +95,7 @@ class Remembering:
     async def _wait(self, session_id: str | None, seconds: float) -> bool:
         """Wait for what is under way; tell whether something is left."""
         under_way = tuple(self._under_way.values())
-        waiting = [asyncio.wrap_future(over) for session, over in under_way if session_id in {None, session}]
+        waiting = [asyncio.wrap_future(turn.over) for turn in under_way if session_id in {None, turn.session_id}]
         if not waiting:
             return False
         _, left = await asyncio.wait(waiting, timeout=seconds)
