@@ -108,6 +108,22 @@ async def test_closing_cuts_off_what_takes_too_long(monkeypatch):
     assert [(event.data.phase, event.data.error_type) for event in events] == [("remember", "TimeoutError")]
 
 
+async def test_what_hangs_ends_by_itself(monkeypatch):
+    monkeypatch.setattr(remembering, "LONGEST", 0.01)
+    bus, told = AgentEventBus(), asyncio.Event()
+    events = heard(bus, "memory_failed")
+    bus.subscribe("memory_failed", lambda _event: told.set())
+
+    class Hanging(Memory):
+        async def remember(self, **_):
+            await Door()()
+
+    async with StatefulAgentLoop(llm=ScriptedLLM("One."), memory=Hanging(), event_bus=bus, db_path=":memory:") as loop:
+        await loop.send("What?")
+        await told.wait()
+    assert [event.data.error_type for event in events] == ["TimeoutError"]
+
+
 async def test_who_stops_waiting_for_memory_does_not_disturb_it():
     door = Door()
 

@@ -20,6 +20,8 @@ from power_loop.ports.store import SessionStore
 PATIENCE = 10.0
 """Seconds that closing a loop waits for memory to take in what it was told."""
 
+LONGEST = 120.0
+"""Seconds that memory may take over one run, so that what hangs does not pile up."""
 GRACE = 1.0
 """Seconds that it gets to end once it is cut off."""
 
@@ -63,7 +65,8 @@ class Remembering:
             entries = await self._store.read(snapshot.session_id, after=since - 1, limit=head - since + 1)
             messages = said(entry for entry in entries if entry.seq <= head)
             told = msgspec.structs.replace(snapshot, messages=messages, metadata=record.metadata)
-            await provider.remember(snapshot=told, session_id=told.session_id)
+            async with asyncio.timeout(LONGEST):
+                await provider.remember(snapshot=told, session_id=told.session_id)
         except Exception as error:  # noqa: BLE001 -- a host's provider may raise anything
             self._failed(snapshot.session_id, run, error)
 
