@@ -32,6 +32,7 @@ from power_loop.facts.errors import (
     ContentNotAllowed,
     ContentTooLarge,
     ContentUnavailable,
+    DefinitionChangedError,
     HookError,
     InvalidInputError,
     InvalidRequestError,
@@ -119,6 +120,7 @@ from power_loop.ports.llm import (
     TextDelta,
     ToolCallDelta,
 )
+from power_loop.ports.memory import MemoryProvider, MemorySnapshot, tag_as_memory
 from power_loop.ports.models import ModelInfo, Prices
 from power_loop.ports.registry import ToolRegistry, build_registry, filtered_registry, validate_tool_args
 from power_loop.ports.store import SessionStore, SubagentLifecycle
@@ -130,6 +132,17 @@ from power_loop.ports.tools import (
     ToolDefinition,
     ToolHandler,
     ToolHandlerResult,
+)
+from power_loop.prompt import (
+    BUILTIN_SECTIONS,
+    DEFAULT_AGENT_SYSTEM_PROMPT,
+    DEFAULT_EXPLORE_SUBAGENT_SYSTEM_PROMPT,
+    DEFAULT_SUBAGENT_SYSTEM_PROMPT,
+    SystemPromptBuilder,
+    SystemPromptContext,
+    build_agent_system_prompt,
+    build_explore_subagent_system_prompt,
+    build_subagent_system_prompt,
 )
 from power_loop.stores import MemoryStore, SqliteStore
 
@@ -173,6 +186,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "AgentStream",
     "AsyncToolInSyncContext",
     "Attachment",
+    "BUILTIN_SECTIONS",
     "BaseHookCtx",
     "Budget",
     "BrokenContent",
@@ -193,6 +207,10 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "DEFAULT_DB_PATH",
     "DefaultCompactor",
     "Document",
+    "DEFAULT_AGENT_SYSTEM_PROMPT",
+    "DEFAULT_EXPLORE_SUBAGENT_SYSTEM_PROMPT",
+    "DEFAULT_SUBAGENT_SYSTEM_PROMPT",
+    "DefinitionChangedError",
     "Entry",
     "EventHandler",
     "HookDirective",
@@ -227,7 +245,9 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "LeaseLost",
     "LlmAfterCtx",
     "LlmBeforeCtx",
+    "MemoryProvider",
     "MemoryRecalledCtx",
+    "MemorySnapshot",
     "MemoryStore",
     "MessageAppendCtx",
     "MessageRole",
@@ -271,6 +291,8 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "StoreUnavailable",
     "SubagentLifecycle",
     "SyncInsideRun",
+    "SystemPromptBuilder",
+    "SystemPromptContext",
     "Text",
     "TextDelta",
     "ToolAfterCtx",
@@ -291,7 +313,10 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "ToolsBatchBeforeCtx",
     "UnsupportedContent",
     "UsageReport",
+    "build_agent_system_prompt",
+    "build_explore_subagent_system_prompt",
     "build_registry",
+    "build_subagent_system_prompt",
     "create_llm_service_from_config",
     "create_llm_service_from_env",
     "current_session_id",
@@ -301,6 +326,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "document",
     "filtered_registry",
     "image",
+    "tag_as_memory",
     "tool",
     "trim_history",
     "validate_tool_args",

@@ -53,6 +53,12 @@ FACTS = {
         r"step 2 ran 2 time",
     ],
     "local_model.py": [r"height_of\(\w+\)", "completed after 2 rounds"],
+    "memory.py": [
+        "ada-2: You told me: ceviche",
+        "bob-1: I do not know you yet",
+        r"- Asked: My favourite dish is ceviche\.",
+        "(?s)recall failed: OSError.*Still here.*remember failed: OSError",
+    ],
     "mirror_messages.py": ["round 0: tool 'Friday 14:20'", "round 1 ended: 15 tokens", "the copy is equal: True"],
     "own_store_conformance.py": [r"\[100%\]"],
     "parallel_tools.py": ["a: 3 running at once", "all: 1 running at once", "page a', 'page b', 'page c', 'saved all"],
@@ -71,6 +77,12 @@ FACTS = {
     "sql_views.py": [r"1 \| 0 \| session_opened", r"ghost.* \| failed", r"scripted \| 30 \| 0.0004", "completed"],
     "stream_events.py": [r"\[entry 7\] search", r"\[progress\] shelf B", r"\[delta\] 'There ar'", "completed: There"],
     "sync_script.py": [r"2 \+ 3 is 5", "status completed, 2 rounds", "tokens: 30", "deleted: 1"],
+    "todo.py": [
+        r"told:\n\[>\] read the book",
+        "the prompt has 6 lines\nfirst: It is the year",
+        "last: <reminder>",
+        r"kept: .*in_progress.*\nthen: .*read the book: completed",
+    ],
     "tools_and_effects.py": [
         "exit code -9",
         "420, told by attempt 2",

@@ -79,6 +79,17 @@ ROWS = {
     ),
     "runtime/retry": (TOP, "LLMRetryPolicy with_retry", "tests/engine/test_retry.py"),
     "runtime/cancellation": (TOP, "CancellationToken CancellationLike", "tests/crash/test_cancel_everywhere.py"),
+    "runtime/memory": (TOP, "MemoryProvider MemorySnapshot tag_as_memory", "tests/notes/test_recall.py"),
+    "agent/system_prompt": (
+        TOP,
+        (
+            "SystemPromptBuilder SystemPromptContext BUILTIN_SECTIONS DEFAULT_AGENT_SYSTEM_PROMPT "
+            "DEFAULT_SUBAGENT_SYSTEM_PROMPT DEFAULT_EXPLORE_SUBAGENT_SYSTEM_PROMPT build_agent_system_prompt "
+            "build_subagent_system_prompt build_explore_subagent_system_prompt"
+        ),
+        "tests/notes/test_definition_policy.py",
+    ),
+    "core/state (todo)": ("power_loop.decisions.todos", "Todos reminder_due", "tests/notes/test_todos_in_runs.py"),
     "tools/registry": (
         TOP,
         "ToolRegistry RegisteredTool build_registry filtered_registry",
@@ -87,7 +98,7 @@ ROWS = {
 }
 VERBS = {
     "new_session", "send", "resume", "abort_pending", "cancel", "close_session", "get_messages", "get_pending",
-    "get_usage", "list_sessions", "close",
+    "get_todos", "get_usage", "list_sessions", "close",
 }  # fmt: skip
 REPLACED = {"AgentPipeline", "AgentRunner", "phase", "PhaseContext", "PhaseResult", "SQLiteSink"}
 

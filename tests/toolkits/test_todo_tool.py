@@ -3,6 +3,7 @@
 import pytest
 
 from power_loop import StatefulAgentLoop, ToolRegistry
+from power_loop.decisions.replay import replay
 from power_loop.decisions.todos import (
     REMINDER,
     REMINDER_ROUNDS,
@@ -10,9 +11,7 @@ from power_loop.decisions.todos import (
     reminder_due,
     reminder_note,
     snapshot_text,
-    todo_of,
     todo_payload,
-    todos_of,
 )
 from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.entries import (
@@ -25,7 +24,6 @@ from power_loop.facts.entries import (
     ToolStarted,
 )
 from power_loop.facts.ids import call_id
-from power_loop.facts.journal import Entry
 from power_loop.ports.todo import MAX_TODO_TEXT, MAX_TODOS, TodoItem, parse_todos, render_todos
 from power_loop.testing import ScriptedLLM, call, reply
 from power_loop.toolkits.todo import todo, todo_tool
@@ -112,9 +110,15 @@ async def test_a_refused_list_is_a_failed_result():
 # -- the journal
 
 
-def journal(*facts) -> list[Entry]:
+def todos_of(*facts) -> Todos:
+    """What a journal of these facts says of the list."""
     base = base_digest("s")
-    return list(seal_all(facts, head_seq=0, head_digest=base, run=1, round_=0, time=1))
+    entries = seal_all(facts, head_seq=0, head_digest=base, run=1, round_=0, time=1)
+    return replay(entries, base_seq=0, base_digest=base).told.todos
+
+
+def todo_of(*facts) -> list[TodoItem]:
+    return list(todos_of(*facts).items)
 
 
 def wrote(seq: int, arguments: dict, outcome: str = "ok") -> tuple:
@@ -133,35 +137,35 @@ SILENT = ModelReplied("still at it")
 
 def test_the_list_is_what_the_last_successful_call_said():
     facts = [ASKED, *wrote(2, DONE), *wrote(5, BUSY)]
-    assert todo_of(journal(*facts)) == list(parse_todos(BUSY["items"]))
-    assert todo_of(journal(ASKED)) == []
+    assert todo_of(*facts) == list(parse_todos(BUSY["items"]))
+    assert todo_of(ASKED) == []
 
 
 @pytest.mark.parametrize("outcome", ["failed", "skipped", "cancelled", "aborted", "unknown", "refused", "timeout"])
 def test_a_call_that_did_not_succeed_changes_nothing(outcome):
     facts = [ASKED, *wrote(2, BUSY), *wrote(5, DONE, outcome)]
-    assert todo_of(journal(*facts)) == list(parse_todos(BUSY["items"]))
+    assert todo_of(*facts) == list(parse_todos(BUSY["items"]))
 
 
 def test_an_open_call_changes_nothing():
-    assert todo_of(journal(ASKED, *wrote(2, BUSY), *wrote(5, DONE)[:2])) == list(parse_todos(BUSY["items"]))
+    assert todo_of(ASKED, *wrote(2, BUSY), *wrote(5, DONE)[:2]) == list(parse_todos(BUSY["items"]))
 
 
 def test_arguments_that_a_hook_changed_are_the_ones_that_count():
     reply_, started, finished = wrote(2, BUSY)
     changed = ToolStarted(started.call, "todo", arguments=DONE)
-    assert todo_of(journal(ASKED, reply_, changed, finished)) == list(parse_todos(DONE["items"]))
+    assert todo_of(ASKED, reply_, changed, finished) == list(parse_todos(DONE["items"]))
 
 
 def test_a_reply_that_a_hook_replaced_is_the_one_that_counts():
     edited = ReplyEdited(2, calls=(RecordedCall("w", "todo", DONE),))
     facts = [ASKED, SILENT, edited, ToolFinished(call_id(2, 0), "todo")]
-    assert todo_of(journal(*facts)) == list(parse_todos(DONE["items"]))
+    assert todo_of(*facts) == list(parse_todos(DONE["items"]))
 
 
 def test_calls_of_other_tools_are_not_mistaken_for_it():
     other = ModelReplied(calls=(RecordedCall("w", "note", BUSY),))
-    assert todo_of(journal(ASKED, other, ToolFinished(call_id(2, 0), "note"))) == []
+    assert todo_of(ASKED, other, ToolFinished(call_id(2, 0), "note")) == []
 
 
 # -- reminders
@@ -170,28 +174,28 @@ def test_calls_of_other_tools_are_not_mistaken_for_it():
 def test_a_reminder_is_due_after_five_silent_replies_and_not_before():
     facts = [ASKED, *wrote(2, BUSY)]
     for _ in range(REMINDER_ROUNDS):
-        assert not reminder_due(todos_of(journal(*facts)))
+        assert not reminder_due(todos_of(*facts))
         facts.append(SILENT)
-    assert reminder_due(todos_of(journal(*facts)))
+    assert reminder_due(todos_of(*facts))
 
 
 def test_a_reminder_restarts_the_count():
     facts = [ASKED, *wrote(2, BUSY), *[SILENT] * REMINDER_ROUNDS]
-    note = reminder_note(todos_of(journal(*facts)))
-    assert not reminder_due(todos_of(journal(*facts, note)))
-    assert reminder_due(todos_of(journal(*facts, note, *[SILENT] * REMINDER_ROUNDS)))
-    assert reminder_due(todos_of(journal(*facts, Note("other", note.text))))
+    note = reminder_note(todos_of(*facts))
+    assert not reminder_due(todos_of(*facts, note))
+    assert reminder_due(todos_of(*facts, note, *[SILENT] * REMINDER_ROUNDS))
+    assert reminder_due(todos_of(*facts, Note("other", note.text)))
 
 
 def test_nobody_is_reminded_of_a_list_without_work_in_progress():
-    assert not reminder_due(todos_of(journal(ASKED, *[SILENT] * 9)))
-    assert not reminder_due(todos_of(journal(ASKED, *wrote(2, DONE), *[SILENT] * 9)))
+    assert not reminder_due(todos_of(ASKED, *[SILENT] * 9))
+    assert not reminder_due(todos_of(ASKED, *wrote(2, DONE), *[SILENT] * 9))
 
 
 def test_a_refused_call_does_not_restart_the_count():
     facts = [ASKED, *wrote(2, BUSY), *[SILENT] * (REMINDER_ROUNDS - 1)]
     facts += wrote(len(facts) + 1, {"items": "?"}, "failed")
-    assert reminder_due(todos_of(journal(*facts)))
+    assert reminder_due(todos_of(*facts))
 
 
 def test_a_reminder_shows_the_list_and_its_text_cannot_end_it():

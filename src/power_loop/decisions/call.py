@@ -26,6 +26,13 @@ class Call(msgspec.Struct):
         """Whether it still lacks its result."""
         return self.result is None
 
+    @property
+    def as_started(self) -> RecordedCall:
+        """The call with the arguments that it ran with, where it has started."""
+        if self.arguments is None:
+            return self.recorded
+        return msgspec.structs.replace(self.recorded, arguments=self.arguments)
+
     def to_tool_call(self) -> ToolCall:
         """Return what the model sees of it; unreadable arguments are shown as they came."""
         recorded = self.recorded

@@ -7,6 +7,7 @@ import msgspec
 from power_loop.decisions.folding import Folding, note_of
 from power_loop.decisions.size import ContextSize
 from power_loop.decisions.spending import Tally
+from power_loop.decisions.told import Told
 from power_loop.facts.entries import Compacted, CompactTrigger, RunStarted
 from power_loop.ports.compactor import CompactionPlan
 
@@ -25,6 +26,7 @@ _CARRIED: dict[str, Any] = {
     "since_input": Tally,
     "size": ContextSize,
     "folding": Folding,
+    "told": Told,
 }
 
 
@@ -32,7 +34,7 @@ def carry(state: "State") -> dict[str, Any]:
     """Return the fields as JSON data; what a new state has anyway is left out."""
     values = {name: msgspec.to_builtins(getattr(state, name)) for name in _CARRIED}
     values["started_fact"] = msgspec.to_builtins(state.started)
-    return {name: value for name, value in values.items() if value not in (None, False, 0, "", [])}
+    return {name: value for name, value in values.items() if value not in (None, False, 0, "", [], {})}
 
 
 def carried(values: dict[str, Any]) -> dict[str, Any]:

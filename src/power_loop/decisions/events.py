@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
+from power_loop.decisions.todos import todo_payload
 from power_loop.facts.entries import (
     BudgetReached,
     Cancelled,
@@ -36,6 +39,7 @@ from power_loop.facts.events import (
     LlmDegradedPayload,
     LlmRetryAttemptedPayload,
     LoopCancelledPayload,
+    MemoryRecalledPayload,
     RoundCompletedPayload,
     RoundStartedPayload,
     RoundToolsPresentPayload,
@@ -55,6 +59,9 @@ from power_loop.facts.events import (
 from power_loop.facts.ids import call_id
 from power_loop.facts.journal import Entry
 from power_loop.facts.messages import text_of
+from power_loop.ports.memory import MEMORY
+from power_loop.ports.todo import TODO_TOOL, parse_todos
+from power_loop.prompt.environment import ENVIRONMENT
 
 _T = AgentEventType
 _Told = list[tuple[AgentEventType, BaseEventPayload]]
@@ -153,6 +160,8 @@ class Narrator:
     def _tool_started(self, fact: ToolStarted, _entry: Entry) -> _Told:
         wire_id, arguments = self._call(fact.call)
         given = arguments if fact.arguments is None else fact.arguments
+        if given is not arguments and fact.call in self._calls:
+            self._calls[fact.call] = msgspec.structs.replace(self._calls[fact.call], arguments=given)
         return [(_T.TOOL_CALL_STARTED, ToolCallStartedPayload(fact.name, given, wire_id))]
 
     def _tool_finished(self, fact: ToolFinished, entry: Entry) -> _Told:
@@ -162,11 +171,19 @@ class Narrator:
         if fact.outcome not in _GOOD:
             told.append((_T.TOOL_CALL_FAILED, ToolCallFailedPayload(fact.name, output, arguments, wire_id)))
         told.append((_T.TOOL_CALL_COMPLETED, ToolCallCompletedPayload(fact.name, output, arguments, wire_id)))
+        if fact.name == TODO_TOOL and fact.outcome == "ok":
+            told += _todos(arguments)
         if fact.closes_round:
-            told.append((_T.ROUND_COMPLETED, RoundCompletedPayload(entry.round, has_tools=True)))
+            used_todo = any(call.name == TODO_TOOL for call in self._calls.values())
+            told.append((_T.ROUND_COMPLETED, RoundCompletedPayload(entry.round, True, used_todo)))  # noqa: FBT003 -- has_tools
         return told
 
-    def _note(self, fact: Note, _entry: Entry) -> _Told:
+    def _note(self, fact: Note, entry: Entry) -> _Told:
+        if fact.topic == MEMORY:
+            figures = (fact.figures.get(name, 0) for name in MemoryRecalledPayload.__struct_fields__)
+            return [(_T.MEMORY_RECALLED, MemoryRecalledPayload(*figures))]
+        if fact.topic == ENVIRONMENT:
+            return [_log(f"environment noted (entry {entry.seq})")]
         return [(_T.USER_NOTIFICATION, UserNotificationPayload(fact.text))]
 
     def _compacted(self, fact: Compacted, entry: Entry) -> _Told:
@@ -194,6 +211,14 @@ class Narrator:
             told.append((_T.AGENT_ERROR, AgentErrorPayload(fact.error.message, fact.error.type, details)))
         told.append((_T.SESSION_ENDED, SessionEndedPayload(fact.status)))
         return told
+
+
+def _todos(arguments: dict[str, Any]) -> _Told:
+    """Tell the list that a call wrote; one that cannot be read is none."""
+    try:
+        return [(_T.TODO_UPDATED, todo_payload(parse_todos(arguments.get("items"))))]
+    except ValueError:
+        return []
 
 
 def _log(message: str) -> tuple[AgentEventType, BaseEventPayload]:

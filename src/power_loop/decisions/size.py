@@ -61,7 +61,7 @@ class ContextSize(msgspec.Struct):
 
     def reaches(self, limit: int, messages: Sequence[AgentMessage]) -> bool:
         """Tell whether a request with these messages has at least ``limit`` tokens."""
-        if self.reported and self.reported + round(self.factor * _most(messages[self.covered :])) < limit:
+        if self.reported and self.reported + self.factor * _most(messages[self.covered :]) < limit:
             return False
         return self.tokens(messages) >= limit
 

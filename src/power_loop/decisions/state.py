@@ -13,6 +13,7 @@ from power_loop.decisions.carried import carried
 from power_loop.decisions.folding import Folding
 from power_loop.decisions.size import ContextSize
 from power_loop.decisions.spending import UNSETTLED, Tally, counts_seconds
+from power_loop.decisions.told import Told
 from power_loop.facts.entries import (
     BudgetReached,
     Cancelled,
@@ -37,6 +38,7 @@ from power_loop.facts.entries import (
 from power_loop.facts.ids import call_id
 from power_loop.facts.journal import FACTS, Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, text_of
+from power_loop.ports.todo import TODO_TOOL
 
 WRAP_UP = "wrap_up"
 """Topic of the note that asks for a final answer at the round limit."""
@@ -83,6 +85,7 @@ class State(msgspec.Struct):
     budget_reached: BudgetReached | None = None
     size: ContextSize = msgspec.field(default_factory=ContextSize)
     folding: Folding = msgspec.field(default_factory=Folding)
+    told: Told = Told()
     compacted: int = 0
 
     def apply(self, entry: Entry) -> None:
@@ -118,6 +121,8 @@ class State(msgspec.Struct):
 
     def _input_received(self, entry: Entry) -> None:
         fact = _of(entry, InputReceived)
+        waiting = self.reply_needed or self.open_calls > 0 or self.run_open
+        self.told = self.told.asked(entry.seq, more=waiting)
         self._say(AgentMessage(fact.role, fact.content, name=fact.name), entry.seq)
         self.rounds = self.deaths = self.attempts = 0
         self.failure = None
@@ -159,6 +164,7 @@ class State(msgspec.Struct):
     def _definition_changed(self, entry: Entry) -> None:
         fact = _of(entry, DefinitionChanged)
         self.definition = fact.digest
+        self.told = self.told.defined(fact)
         self.offered = frozenset(tool["function"]["name"] for tool in fact.tools)
         self.size.defined(fact)
 
@@ -172,6 +178,7 @@ class State(msgspec.Struct):
                 tally.called(_of(entry, ModelCalled))
         if '"purpose":' not in entry.body:
             self.size.asked(self.messages)
+            self.told = self.told.called()
 
     def _model_failed(self, entry: Entry) -> None:
         fact = self.failure = _of(entry, ModelFailed)
@@ -199,6 +206,7 @@ class State(msgspec.Struct):
         self.total.paid(fact.usage, fact.cost)
         self.since_input.paid(fact.usage, fact.cost)
         self.reply_position = len(self.messages)
+        self.told = self.told.replied()
         self._take_reply(fact, fact.calls)
         self.size.replied(fact.usage, len(self.messages))
         self.folding.replied()
@@ -244,6 +252,8 @@ class State(msgspec.Struct):
         fact = _of(entry, ToolFinished)
         call = self.calls[fact.call]
         call.result, call.result_seq = fact, entry.seq
+        if fact.outcome == "ok" and call.recorded.name == TODO_TOOL:
+            self.told = self.told.wrote_todos(call.as_started.arguments)
         self.open_calls -= 1
         self.reply_fresh = False
         if self.open_calls == 0:
@@ -278,6 +288,7 @@ class State(msgspec.Struct):
     def _note(self, entry: Entry) -> None:
         fact = _of(entry, Note)
         self._say(AgentMessage(fact.role, fact.text), entry.seq)
+        self.told = self.told.noted(fact.topic)
         if fact.topic == WRAP_UP:
             self.wrap_up = True
         elif fact.topic == CONTINUE:
@@ -286,6 +297,7 @@ class State(msgspec.Struct):
 
     def _round_skipped(self, _entry: Entry) -> None:
         self.rounds += 1
+        self.told = self.told.called()
 
     def _view_edited(self, entry: Entry) -> None:
         fact = _of(entry, ViewEdited)

@@ -1,16 +1,13 @@
 """What a journal says of the todo list, and when the model is to be reminded of it. Pure, and constant per entry."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from power_loop.facts.entries import Fact, ModelReplied, Note, RecordedCall, ReplyEdited, ToolFinished, ToolStarted
+from power_loop.facts.entries import Note
 from power_loop.facts.events import TodoUpdatedPayload
-from power_loop.facts.ids import call_id
-from power_loop.facts.journal import Entry
 from power_loop.ports.tagged import tagged
-from power_loop.ports.todo import TODO_TOOL, TodoItem, completed_of, parse_todos, render_todos
+from power_loop.ports.todo import TodoItem, completed_of, parse_todos, render_todos
 
 REMINDER = "todo_reminder"
 """Topic of the note that reminds the model of its list."""
@@ -65,42 +62,3 @@ def todo_payload(items: tuple[TodoItem, ...]) -> TodoUpdatedPayload:
         rendered=rendered,
         text=rendered,
     )
-
-
-class _Fold:
-    """Todos over a whole journal: which calls were todo calls, and with what arguments they ran."""
-
-    def __init__(self) -> None:
-        self.todos = Todos()
-        self.calls: dict[str, dict[str, Any]] = {}
-
-    def take(self, seq: int, fact: Fact | None) -> None:
-        match fact:
-            case ModelReplied():
-                self.todos = self.todos.replied()
-                self._asked(seq, fact.calls)
-            case ReplyEdited():
-                self._asked(fact.target, fact.calls)
-            case ToolStarted(call=call, arguments=dict() as changed) if call in self.calls:
-                self.calls[call] = changed
-            case ToolFinished(call=call, outcome="ok") if call in self.calls:
-                self.todos = self.todos.written(self.calls[call])
-            case Note(topic=topic) if topic == REMINDER:
-                self.todos = self.todos.reminded()
-
-    def _asked(self, seq: int, calls: tuple[RecordedCall, ...]) -> None:
-        named = ((call_id(seq, index), call) for index, call in enumerate(calls))
-        self.calls = {identity: call.arguments for identity, call in named if call.name == TODO_TOOL}
-
-
-def todos_of(entries: Iterable[Entry]) -> Todos:
-    """Derive the list and its age from a journal, or from its part since a point where there was no list."""
-    fold = _Fold()
-    for entry in entries:
-        fold.take(entry.seq, entry.fact)
-    return fold.todos
-
-
-def todo_of(entries: Iterable[Entry]) -> list[TodoItem]:
-    """Return the list as the last successful todo call of a journal left it."""
-    return list(todos_of(entries).items)

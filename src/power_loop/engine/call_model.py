@@ -7,6 +7,7 @@ import msgspec
 
 from power_loop.decisions.state import WRAP_UP, State
 from power_loop.decisions.steps import CallModel, Compact
+from power_loop.decisions.todos import reminder_due, reminder_note
 from power_loop.engine.budget import reservation
 from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.retry import failed_attempt
@@ -32,6 +33,7 @@ from power_loop.ports.llm import (
     TextDelta,
     ignore_delta,
 )
+from power_loop.ports.todo import TODO_TOOL
 
 WRAP_UP_TEXT = (
     "The limit of rounds for this task is reached and no further tool can be used. Sum up what was done, what was "
@@ -41,12 +43,20 @@ _WIRE_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+def due_notes(step: CallModel, run: Run) -> list[Note]:
+    """Return the notes that belong before this call and are not in the journal yet."""
+    if step.wrap_up:
+        return [] if run.state.wrap_up else [Note(WRAP_UP, WRAP_UP_TEXT)]
+    todos = run.state.told.todos
+    return [reminder_note(todos)] if reminder_due(todos) and TODO_TOOL in run.limits.runnable else []
+
+
 def prepare(step: CallModel, run: Run) -> LLMRequest:
     """Stage what the request needs said first, and build it from the journal."""
-    if step.wrap_up and not run.state.wrap_up:
-        run.stage(Note(WRAP_UP, WRAP_UP_TEXT))
+    for note in due_notes(step, run):
+        run.stage(note)
     services = run.services
-    definition = services.definition
+    definition = services.defined(run.state.told.definition)
     if run.state.definition != definition.digest:
         run.stage(definition.fact())
     return LLMRequest(

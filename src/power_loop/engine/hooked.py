@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from power_loop.decisions.calls import answer
-from power_loop.decisions.state import WRAP_UP
 from power_loop.decisions.steps import CallModel, Compact, EndRun, RunTools
 from power_loop.decisions.views import check_view, splice
-from power_loop.engine.call_model import WRAP_UP_TEXT, make_call, pause, prepare, record_calls, replied
+from power_loop.engine.call_model import due_notes, make_call, pause, prepare, record_calls, replied
 from power_loop.engine.compact import compact
 from power_loop.engine.end_run import end_run
 from power_loop.engine.run import Run
@@ -34,6 +33,7 @@ from power_loop.ports.hooks import (
     ToolsBatchBeforeCtx,
 )
 from power_loop.ports.llm import LLMRequest, LLMResponse, ReplyCall, validate_request
+from power_loop.ports.todo import TODO_TOOL
 
 
 async def hooked_start(run: Run) -> None:
@@ -53,9 +53,8 @@ async def hooked_call_model(step: CallModel, run: Run) -> None:
         return
     if not await pause(step, run):
         return
-    if step.wrap_up and not run.state.wrap_up and run.services.hooks.has(HookPoint.MESSAGE_APPEND):
-        message = await append_hook(run, AgentMessage(MessageRole.USER, WRAP_UP_TEXT))
-        run.stage(Note(WRAP_UP, message.text, message.role))
+    for note in due_notes(step, run):
+        run.stage(await hooked_note(run, note))
     request = prepare(step, run)
     edited: Sequence[str] = ()
     if run.services.hooks.has(HookPoint.LLM_BEFORE):
@@ -104,7 +103,9 @@ async def hooked_run_tools(step: RunTools, run: Run) -> None:
     await run.flush()
     index = max(run.state.rounds - 1, 0)
     messages = list(run.state.messages)
-    await hooks.run(ToolsBatchAfterCtx(session_id=run.session_id, round_index=index, messages=messages))
+    await hooks.run(
+        ToolsBatchAfterCtx(session_id=run.session_id, round_index=index, messages=messages, used_todo=used_todo(run))
+    )
     await _round_end(run, has_tools=True)
 
 
@@ -131,6 +132,19 @@ async def append_hook(run: Run, message: AgentMessage) -> AgentMessage:
     await run.flush()
     ctx = await run.services.hooks.run(MessageAppendCtx(session_id=run.session_id, message=message))
     return to_message(ctx.message)
+
+
+async def hooked_note(run: Run, note: Note) -> Note:
+    """Run message.append on a note that is not recorded yet."""
+    if not run.services.hooks.has(HookPoint.MESSAGE_APPEND):
+        return note
+    message = await append_hook(run, AgentMessage(note.role, note.text))
+    return msgspec.structs.replace(note, text=message.text, role=message.role)
+
+
+def used_todo(run: Run) -> bool:
+    """Tell whether the newest reply called the todo tool."""
+    return any(call.recorded.name == TODO_TOOL for call in run.state.calls.values())
 
 
 # -- parts
@@ -165,6 +179,7 @@ async def _round_end(run: Run, *, has_tools: bool) -> None:
                 messages=list(run.state.messages),
                 has_tools=has_tools,
                 response_text=run.state.reply_text,
+                used_todo=has_tools and used_todo(run),
             )
         )
 

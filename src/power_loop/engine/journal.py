@@ -22,7 +22,6 @@ from power_loop.facts.errors import (
     InboxNotEmpty,
     LeaseLost,
     SessionError,
-    SessionPendingError,
     StoreCorrupt,
     StoreError,
 )
@@ -135,7 +134,7 @@ class Journal:
             self._durable = (self.state.head_seq, self.state.head_digest)
             try:
                 facts = self._plan(self.state)
-            except SessionPendingError:
+            except SessionError:
                 facts = ()
         if not facts:
             await self._reload()
@@ -146,7 +145,7 @@ class Journal:
                     await self.release()
         self.cut_off = self.state.run_open
         if self.state.open_calls:
-            calls = {call.id: call.recorded for call in self.state.calls.values()}
+            calls = {call.id: call.as_started for call in self.state.calls.values()}
             for listener in self._services.listeners:
                 listener.on_recall(self.session_id, calls)
         self._stage_planned(facts)

@@ -10,6 +10,7 @@ from power_loop.engine.compact import compact
 from power_loop.engine.end_run import end_run
 from power_loop.engine.hooked import hooked_call_model, hooked_compact, hooked_end_run, hooked_run_tools, hooked_start
 from power_loop.engine.journal import Redirected
+from power_loop.engine.recall import with_recall
 from power_loop.engine.run import Run
 from power_loop.engine.run_tools import run_tools
 from power_loop.facts.entries import ErrorRecord
@@ -51,7 +52,8 @@ def _taken(step: Step, run: Run) -> Awaitable[object]:
     hooked = run.services.hooks.registered
     match step:
         case CallModel():
-            return hooked_call_model(step, run) if hooked else call_model(step, run)
+            call = hooked_call_model if hooked else call_model
+            return with_recall(call, step, run) if run.services.memory else call(step, run)
         case Compact():
             return hooked_compact(step, run) if hooked else compact(step, run)
         case RunTools():

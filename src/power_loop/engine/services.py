@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from power_loop.decisions.definitions import OnDefinitionChange
 from power_loop.engine.retry import LLMRetryPolicy
+from power_loop.facts import jsontext
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock
 from power_loop.facts.entries import DefinitionChanged, Limits, RecordedCall
 from power_loop.facts.events import AgentEvent
@@ -15,6 +17,7 @@ from power_loop.ports.compactor import Compactor
 from power_loop.ports.content import ContentIntake, NoIntake
 from power_loop.ports.hooks import AgentHooks
 from power_loop.ports.llm import LLMService, definition_digest_source
+from power_loop.ports.memory import DEFAULT_MEMORY_BUDGET, MemoryProvider
 from power_loop.ports.models import ModelInfo
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import SessionStore
@@ -34,9 +37,48 @@ class Definition(msgspec.Struct, frozen=True):
         source = definition_digest_source(system_prompt, tools)
         return cls(system_prompt, tools, sha256(source.encode()).hexdigest()[:32])
 
+    def recorded(self, fact: DefinitionChanged) -> "Definition":
+        """Return the definition that an entry recorded; a tool that is the same here is this definition's."""
+        tools = msgspec.json.decode(fact.wire, type=list[_WireTool]) if fact.wire else None
+        if tools is None:
+            tools = msgspec.convert(fact.tools, list[_WireTool])
+        here = {_wire(tool): tool for tool in self.tools}
+        told = (tool.function.definition() for tool in tools)
+        return Definition(fact.system, tuple(here.get(_wire(tool), tool) for tool in told), fact.digest)
+
     def fact(self) -> DefinitionChanged:
         """Return the entry that records it."""
-        return DefinitionChanged(self.digest, self.system_prompt, tuple(tool.to_openai_tool() for tool in self.tools))
+        tools = tuple(tool.to_openai_tool() for tool in self.tools)
+        wire = f"[{','.join(map(_wire, self.tools))}]"
+        return DefinitionChanged(self.digest, self.system_prompt, tools, wire if wire != jsontext.encode(tools) else "")
+
+
+def _wire(tool: ToolDefinition) -> str:
+    """Return a tool as the model is told of it, in the order of its keys."""
+    return msgspec.json.encode(tool.to_openai_tool()).decode()
+
+
+class _WireFunction(msgspec.Struct):
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+
+    def definition(self) -> ToolDefinition:
+        return ToolDefinition(self.name, self.description, self.parameters)
+
+
+class _WireTool(msgspec.Struct):
+    """A tool as an entry records it."""
+
+    function: _WireFunction
+
+
+class MemoryAccess(msgspec.Struct, frozen=True):
+    """A memory provider, the tokens that a recall may add, and the seconds that it may take."""
+
+    provider: MemoryProvider
+    budget_tokens: int = DEFAULT_MEMORY_BUDGET
+    timeout: float = 5.0
 
 
 class Listener(Protocol):
@@ -78,6 +120,15 @@ class Services(msgspec.Struct, frozen=True):
     """What is known of the model; None: nothing."""
     compactor: Compactor | None = None
     intake: ContentIntake = NoIntake()
+    memory: MemoryAccess | None = None
+    on_definition_change: OnDefinitionChange = "adopt"
+
+    def defined(self, recorded: DefinitionChanged | None) -> Definition:
+        """Return the definition in force for a session whose journal says ``recorded``."""
+        here = self.definition
+        if self.on_definition_change != "pin" or recorded is None or recorded.digest == here.digest:
+            return here
+        return here.recorded(recorded)
 
     def runnable(self) -> frozenset[str]:
         """Return the names of the tools that this process can run."""

@@ -2,14 +2,16 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
 from power_loop.compaction import DefaultCompactor
+from power_loop.decisions.definitions import OnDefinitionChange
 from power_loop.engine.retry import LLMRetryPolicy
+from power_loop.engine.services import MemoryAccess
 from power_loop.facts.entries import Budget, ErrorRecord, Limits
 from power_loop.facts.errors import ConfigError, PowerLoopError
 from power_loop.facts.messages import ToolCall
@@ -17,18 +19,31 @@ from power_loop.facts.usage import LLMTokenUsage
 from power_loop.ports.compactor import Compactor
 from power_loop.ports.content import MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES, ContentPolicy
 from power_loop.ports.llm import DescribedLLM, LLMService
+from power_loop.ports.memory import DEFAULT_MEMORY_BUDGET, MemoryProvider
 from power_loop.ports.models import ModelInfo
+from power_loop.prompt.builder import SystemPromptBuilder
+from power_loop.prompt.environment import Environment
 
 DEFAULT_DB_PATH = "./power_loop_sessions.db"
 
 OnBusy: TypeAlias = Literal["raise", "wait"]
+EnvironmentCollector: TypeAlias = Callable[[], Environment | str | Awaitable[Environment | str]]
+"""Says where a session works; a sync one is called in a thread."""
+
+
+def checked_policy(policy: OnDefinitionChange) -> OnDefinitionChange:
+    """Return a policy for changed definitions. Raises ConfigError."""
+    if policy not in get_args(OnDefinitionChange):
+        raise ConfigError(f"on_definition_change must be 'adopt', 'pin' or 'ask', got {policy!r}.")
+    return policy
 
 
 class AgentLoopConfig(msgspec.Struct):
     """How a loop drives its sessions.
 
     Args:
-        system_prompt: Said before every conversation; None for nothing.
+        system_prompt: Said before every conversation; None for nothing. A SystemPromptBuilder is rendered for the tools
+            really registered, once, and again when they change; to change the builder, set another one.
         max_rounds: Rounds (a model call and its tools) per input; then one last call sums up.
         temperature: None leaves it to the provider; several models refuse any value.
         max_tokens: Cap of one reply, in tokens; None leaves it to the provider. Not the context window.
@@ -40,6 +55,13 @@ class AgentLoopConfig(msgspec.Struct):
             error.
         run_budget: What may be spent from one input on; ``session_budget`` in a whole session; ``tree_budget`` in a
             session with all its sub-agents. A run that reaches one ends with ``budget_exceeded``.
+        memory: Asked with each new input and told of each run that has ended.
+        memory_budget_tokens: Tokens that one recall may add to the conversation.
+        memory_timeout: Seconds that a recall may take; then the run goes on without it.
+        environment: Tell a new session, before its first input, the date, system, folder and branch; or what a
+            function of yours returns. Sessions that exist already are not told.
+        on_definition_change: What to do when prompt or tools are not those that a session was told: ``adopt`` records
+            the new ones and goes on, ``pin`` goes on with the recorded ones, ``ask`` raises DefinitionChangedError.
         content_roots: Folders beneath which images and documents may be read by path; none by default.
         content_hosts: From where they may be fetched by URL; nowhere by default. A host name (``example.com``,
             ``*.example.com``) allows https at port 443 to public addresses; an origin (``http://127.0.0.1:8080``)
@@ -49,7 +71,7 @@ class AgentLoopConfig(msgspec.Struct):
         content_timeout: Seconds that fetching one image or document may take, or reading the text of a PDF file.
     """
 
-    system_prompt: str | None = None
+    system_prompt: str | SystemPromptBuilder | None = None
     max_rounds: int = 24
     temperature: float | None = None
     max_tokens: int | None = 8000
@@ -60,6 +82,11 @@ class AgentLoopConfig(msgspec.Struct):
     run_budget: Budget | None = None
     session_budget: Budget | None = None
     tree_budget: Budget | None = None
+    memory: MemoryProvider | None = None
+    memory_budget_tokens: int = DEFAULT_MEMORY_BUDGET
+    memory_timeout: float = 5.0
+    environment: bool | EnvironmentCollector = False
+    on_definition_change: OnDefinitionChange = "adopt"
     content_roots: Sequence[str | os.PathLike[str]] = ()
     content_hosts: Sequence[str] = ()
     max_image_bytes: int = MAX_IMAGE_BYTES
@@ -87,6 +114,21 @@ class AgentLoopConfig(msgspec.Struct):
             raise ConfigError(
                 f"AgentLoopConfig.compactor must have threshold and compact, got {type(self.compactor).__name__}."
             )
+        self._check_notes()
+
+    def _check_notes(self) -> None:
+        if self.memory is not None and not isinstance(self.memory, MemoryProvider):
+            raise ConfigError(
+                f"AgentLoopConfig.memory must be a MemoryProvider (recall, remember), got {type(self.memory).__name__}."
+            )
+        if not isinstance(self.memory_budget_tokens, int) or self.memory_budget_tokens < 1:
+            raise ConfigError(
+                f"AgentLoopConfig.memory_budget_tokens must be a whole number from 1, "
+                f"got {self.memory_budget_tokens!r}."
+            )
+        if not self.memory_timeout > 0:
+            raise ConfigError(f"AgentLoopConfig.memory_timeout must be above 0 seconds, got {self.memory_timeout!r}.")
+        checked_policy(self.on_definition_change)
 
         self.content_policy()
 
@@ -112,6 +154,13 @@ class AgentLoopConfig(msgspec.Struct):
             return self.retry_policy
         retries = getattr(llm, "max_retries", None)
         return LLMRetryPolicy() if retries is None else LLMRetryPolicy(max_attempts=retries + 1)
+
+    @property
+    def memory_access(self) -> MemoryAccess | None:
+        """What a run needs to ask memory; None without one."""
+        if self.memory is None:
+            return None
+        return MemoryAccess(self.memory, self.memory_budget_tokens, self.memory_timeout)
 
     def model(self, llm: LLMService) -> ModelInfo | None:
         """Return what is known of the model, the host's own figure for its window first; None: nothing."""

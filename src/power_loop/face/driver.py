@@ -3,9 +3,11 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from power_loop.content import Intake
+from power_loop.decisions.definitions import OnDefinitionChange, asking
 from power_loop.decisions.state import State
 from power_loop.decisions.verbs import OnPending, plan_send
 from power_loop.engine.cancellation import CancellationToken, CancelSource
@@ -14,16 +16,18 @@ from power_loop.engine.journal import Journal, Plan, Snapshot, load_state
 from power_loop.engine.run import Run
 from power_loop.engine.services import Definition, Listener, Services
 from power_loop.engine.threads import run_in_thread
-from power_loop.face.config import AgentLoopConfig, OnBusy, StatefulResult
+from power_loop.face.config import AgentLoopConfig, OnBusy, StatefulResult, checked_policy
+from power_loop.face.environment import environment_note
 from power_loop.face.inputs import Input, checked_metadata, input_fact, taken, to_drafts
 from power_loop.face.observers import BusPublisher, MessageSink, SinkObserver
+from power_loop.face.remembering import Remembering
 from power_loop.face.reports import result_of
 from power_loop.face.seats import SEATS
 from power_loop.facts import jsontext
 from power_loop.facts.blobs import blobs_in
 from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.clock import Clock
-from power_loop.facts.entries import Fact, RunStarted, SessionOpened
+from power_loop.facts.entries import Fact, Note, RunStarted, SessionOpened
 from power_loop.facts.errors import ConfigError, HookError, SessionBusy
 from power_loop.facts.ids import new_id
 from power_loop.facts.journal import Entry
@@ -35,6 +39,8 @@ from power_loop.ports.hooks import AgentHooks, HookPoint, MessageAppendCtx
 from power_loop.ports.llm import DescribedLLM, LLMService
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import NewSession, SessionRecord, SessionStore
+from power_loop.prompt.builder import SystemPromptBuilder
+from power_loop.prompt.environment import collect_environment
 
 _SNAPSHOTS = 1024
 """Sessions whose state a loop keeps at hand."""
@@ -107,6 +113,7 @@ class Driver:
         if sink is not None:
             self._listeners = (*self._listeners, SinkObserver(sink))
         self._intake = Intake(config.content_policy, self._needs_text, run_in_thread)
+        self._remembering = Remembering(store, self._listeners)
         self._definition: tuple[object, Definition] | None = None
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
 
@@ -115,8 +122,10 @@ class Driver:
         identity = session_id or new_id("sess")
         now = self._clock.now().wall_ms
         config = {"max_rounds": self._config.max_rounds, "max_tokens": self._config.max_tokens}
-        opened = SessionOpened(config, dict(metadata))
-        first = seal_all([opened], head_seq=0, head_digest=base_digest(identity), run=0, round_=0, time=now)
+        facts: list[Fact] = [SessionOpened(config, dict(metadata))]
+        if self._config.environment:
+            facts.append(await self._environment(identity))
+        first = seal_all(facts, head_seq=0, head_digest=base_digest(identity), run=0, round_=0, time=now)
         await self._store.create(NewSession(identity, now, first, config=config, metadata=dict(metadata)))
         return identity
 
@@ -129,13 +138,14 @@ class Driver:
         on_busy: OnBusy | None,
         stop_event: CancelSource,
         listener: Listener | None = None,
+        on_definition_change: OnDefinitionChange | None = None,
     ) -> StatefulResult:
         """Add input and drive. Everything that can be wrong with the arguments is found before anything is written."""
         if on_pending not in {"raise", "resume", "abort"}:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
         messages, blobs = await taken(to_drafts(user_input), self._intake, self._store.read_blob)
         token = CancellationToken.from_any(stop_event)
-        services = self.services(listener)
+        services = self.services(listener, on_definition_change)
         identity = session_id or await self.create(None, checked_metadata(metadata))
         inputs = [input_fact(await self._appended(message, identity, blobs)) for message in messages]
 
@@ -156,6 +166,8 @@ class Driver:
         """Run the engine on a session, from its seat. ``blobs`` are what the planned facts refer to."""
         token = CancellationToken.from_any(stop_event)
         pause, slowest = _BUSY_LOOK
+        if services.on_definition_change == "ask":
+            plan = asking(session_id, plan, services.definition.fact())
         while True:
             try:
                 async with self.seat(session_id, on_busy) as snapshot:
@@ -166,6 +178,8 @@ class Driver:
                     finally:
                         self.keep(session_id, run.journal)
                     result = result_of(session_id, state)
+                    if services.memory is not None and run.journal.claimed:
+                        self._remembering.soon(services.memory.provider, session_id, state)
             except SessionBusy:
                 if on_busy != "wait":
                     raise
@@ -208,9 +222,16 @@ class Driver:
         """Return the fact that opens a run."""
         return RunStarted(services.limits, self._store.owner, services.definition.digest, force)
 
-    def services(self, listener: Listener | None = None) -> Services:
+    async def remembered(self, session_id: str | None = None) -> None:
+        """Wait, within bounds, until memory has taken in the runs that ended; of one session, or of all."""
+        await self._remembering.drain(session_id)
+
+    def services(
+        self, listener: Listener | None = None, on_definition_change: OnDefinitionChange | None = None
+    ) -> Services:
         """Return what a run works with, as of now."""
-        retry, model = self._config.retries(self._llm), self._config.model(self._llm)
+        config = self._config
+        retry, model = config.retries(self._llm), config.model(self._llm)
         return Services(
             store=self._store,
             llm=self._llm,
@@ -218,12 +239,14 @@ class Driver:
             definition=self._defined(),
             hooks=self._hooks,
             retry=retry,
-            limits=self._config.limits(retry, model),
-            temperature=self._config.temperature,
-            max_tokens=self._config.max_tokens,
+            limits=config.limits(retry, model),
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
             clock=self._clock,
             model=model,
-            compactor=self._config.compactor,
+            compactor=config.compactor,
+            memory=config.memory_access,
+            on_definition_change=checked_policy(on_definition_change or config.on_definition_change),
             listeners=self._listeners if listener is None else (*self._listeners, listener),
             intake=self._intake,
         )
@@ -237,8 +260,17 @@ class Driver:
         tools = tuple(self._registry.definitions())
         key = (self._config.system_prompt, tools)
         if self._definition is None or self._definition[0] != key:
-            self._definition = (key, Definition.of(self._config.system_prompt, tools))
+            prompt = self._config.system_prompt
+            text = prompt.render(tools) if isinstance(prompt, SystemPromptBuilder) else prompt
+            self._definition = (key, Definition.of(text, tools))
         return self._definition[1]
+
+    async def _environment(self, session_id: str) -> Note:
+        """Return the note that tells a new session where it works."""
+        asked, prompt = self._config.environment, self._config.system_prompt
+        folder = prompt.workspace_dir if isinstance(prompt, SystemPromptBuilder) else None
+        collect = asked if callable(asked) else partial(collect_environment, folder, clock=self._clock)
+        return await environment_note(collect, partial(self._appended, session_id=session_id, blobs={}))
 
     async def _appended(self, message: AgentMessage, session_id: str, blobs: dict[str, bytes]) -> AgentMessage:
         """Run message.append on an input; what it attaches is read, what it takes away leaves ``blobs``."""

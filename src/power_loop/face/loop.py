@@ -3,6 +3,9 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Self
 
+import msgspec
+
+from power_loop.decisions.definitions import OnDefinitionChange
 from power_loop.decisions.endings import abort_answers
 from power_loop.decisions.state import State
 from power_loop.decisions.verbs import OnPending, plan_resume
@@ -29,8 +32,10 @@ from power_loop.facts.events import AgentEvent
 from power_loop.ports.bus import AgentEventBus
 from power_loop.ports.hooks import AgentHooks
 from power_loop.ports.llm import LLMService
+from power_loop.ports.memory import MemoryProvider
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import SessionStore
+from power_loop.ports.todo import TodoItem
 from power_loop.stores import open_store
 
 
@@ -46,6 +51,7 @@ class StatefulAgentLoop:
         hooks: Host code at named points.
         event_bus: Who hears of events.
         sink: Callbacks per committed message.
+        memory: What is known from other sessions; the same as ``AgentLoopConfig.memory``.
 
     Constructing does no I/O. Raises ConfigError for settings that cannot work.
     """
@@ -62,11 +68,14 @@ class StatefulAgentLoop:
         hooks: AgentHooks | None = None,
         event_bus: AgentEventBus | None = None,
         sink: MessageSink | None = None,
+        memory: MemoryProvider | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.llm = to_service(llm)
         self.store = store if store is not None else open_store(db_path)
         self.config = config or AgentLoopConfig()
+        if memory is not None:
+            self.config = msgspec.structs.replace(self.config, memory=memory)
         self.tool_registry = to_registry(tools, tool_registry)
         self.hooks = hooks or AgentHooks()
         self.event_bus = event_bus or AgentEventBus()
@@ -93,6 +102,7 @@ class StatefulAgentLoop:
         on_pending: OnPending = "raise",
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
+        on_definition_change: OnDefinitionChange | None = None,
     ) -> StatefulResult:
         """Add newest input and drive the session until it is answered.
 
@@ -104,10 +114,14 @@ class StatefulAgentLoop:
             on_busy: What to do when somebody drives the session: by default wait inside this process and raise
                 SessionBusy across processes.
             stop_event: A CancellationToken, an event or a callable that stops the run.
+            on_definition_change: adopt, pin or ask, for this verb; None for what the configuration says.
 
-        Raises: SessionNotFoundError, SessionPendingError, SessionBusy, InvalidInputError, StoreError.
+        Raises: SessionNotFoundError, SessionPendingError, SessionBusy, DefinitionChangedError, InvalidInputError,
+            StoreError.
         """
-        return await self._driver.send(user_input, session_id, metadata, on_pending, on_busy, stop_event)
+        return await self._driver.send(
+            user_input, session_id, metadata, on_pending, on_busy, stop_event, None, on_definition_change
+        )
 
     def stream(
         self,
@@ -118,11 +132,12 @@ class StatefulAgentLoop:
         on_pending: OnPending = "raise",
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
+        on_definition_change: OnDefinitionChange | None = None,
     ) -> AgentStream:
         """Send, and iterate over typed events while it runs. Leaving the iteration early cancels the run."""
         return AgentStream(
             lambda listener: self._driver.send(
-                user_input, session_id, metadata, on_pending, on_busy, stop_event, listener
+                user_input, session_id, metadata, on_pending, on_busy, stop_event, listener, on_definition_change
             )
         )
 
@@ -133,13 +148,15 @@ class StatefulAgentLoop:
         force: bool = False,
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
+        on_definition_change: OnDefinitionChange | None = None,
     ) -> StatefulResult:
         """Continue a session exactly where its last run stopped; a session with nothing to do returns its last result.
 
-        ``force`` tries again after a crash loop. Raises SessionNotFoundError, SessionBusy, StoreError.
+        ``force`` tries again after a crash loop; ``on_definition_change`` as in :meth:`send`. Raises
+        SessionNotFoundError, SessionBusy, DefinitionChangedError, StoreError.
         """
         driver = self._driver
-        services = driver.services()
+        services = driver.services(on_definition_change=on_definition_change)
 
         def plan(state: State) -> Sequence[Fact]:
             return plan_resume(state, driver.started(services, force=force), services.runnable())
@@ -178,7 +195,11 @@ class StatefulAgentLoop:
         return True
 
     async def close_session(self, session_id: str, *, cascade: bool = True, on_busy: OnBusy | None = None) -> int:
-        """Delete a session and, with ``cascade``, its children; returns how many. 0 for an unknown one."""
+        """Delete a session and, with ``cascade``, its children; returns how many. 0 for an unknown one.
+
+        Memory first takes in what it was told of the session, for which it gets ten seconds.
+        """
+        await self._driver.remembered(session_id)
         async with self._driver.seat(session_id, on_busy):
             self._driver.forget(session_id)
             return await self.store.delete(session_id, cascade=cascade, now=self._clock.now())
@@ -200,6 +221,11 @@ class StatefulAgentLoop:
         """Return the open tool calls, or None."""
         return pending_of(await self._driver.look(session_id))
 
+    async def get_todos(self, session_id: str) -> list[TodoItem]:
+        """Return the todo list, as the last successful call of the ``todo`` tool left it."""
+        state = await self._driver.look(session_id)
+        return list(state.told.todos.items)
+
     async def get_usage(self, session_id: str) -> UsageReport:
         """Return tokens and cost of a session, in total and by reply."""
         _, state, entries = await self._driver.look_back(session_id)
@@ -215,7 +241,11 @@ class StatefulAgentLoop:
         return watch_journal(self.store, session_id, after=after, follow=follow)
 
     async def close(self) -> None:
-        """Close what this loop opened itself: its store and its model service."""
+        """Close what this loop opened itself: its store and its model service.
+
+        Memory first takes in the runs that have ended, for which it gets ten seconds.
+        """
+        await self._driver.remembered()
         if self._owns_llm:
             await self.llm.close()
         if self._owns_store:
@@ -235,6 +265,7 @@ class StatefulAgentLoop:
     close_session_sync = sync_twin(close_session)
     get_messages_sync = sync_twin(get_messages)
     get_pending_sync = sync_twin(get_pending)
+    get_todos_sync = sync_twin(get_todos)
     get_usage_sync = sync_twin(get_usage)
     list_sessions_sync = sync_twin(list_sessions)
     close_sync = sync_twin(close)

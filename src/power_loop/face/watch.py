@@ -43,7 +43,7 @@ async def watch_journal(
 
 
 async def _recall(narrator: Narrator, store: SessionStore, session_id: str, entries: Sequence[Entry]) -> None:
-    """Find the reply that the first of these entries speaks of, where it lies before them."""
+    """Find the reply that the first of these entries speaks of, where it lies before them, and what became of it."""
     for entry in entries:
         if entry.kind == "model_replied":
             return
@@ -51,7 +51,7 @@ async def _recall(narrator: Narrator, store: SessionStore, session_id: str, entr
         if call is not None:
             reply = reply_seq(call)
             if reply < entries[0].seq:
-                for found in await store.read(session_id, after=reply - 1, limit=1):
+                for found in await store.read(session_id, after=reply - 1, limit=entries[0].seq - reply):
                     narrator.tell(found)
             return
 

@@ -110,12 +110,16 @@ class RunStarted(Fact, frozen=True):
 
 
 class DefinitionChanged(Fact, frozen=True):
-    """What the model is told before the conversation: system text, and tools in wire shape by name."""
+    """What the model is told before the conversation: system text, and tools in wire shape by name.
+
+    ``wire`` is the tools' JSON text as it was sent, where its keys stand in another order than in ``tools``.
+    """
 
     kind = "definition_changed"
     digest: str
     system: str | None = None
     tools: tuple[dict[str, Any], ...] = ()
+    wire: str = ""
 
 
 class ModelCalled(Fact, frozen=True):
@@ -238,12 +242,13 @@ class ResultEdited(Fact, frozen=True):
 
 
 class Note(Fact, frozen=True):
-    """Text that the kernel adds at the tail, once; ``topic`` says why."""
+    """Text that the kernel adds at the tail, once; ``topic`` says why, ``figures`` what its event tells besides."""
 
     kind = "note"
     topic: str
     text: str
     role: MessageRole = MessageRole.USER
+    figures: dict[str, int] = {}
 
 
 class RoundSkipped(Fact, frozen=True):

@@ -8,7 +8,8 @@
     │       └── ContentUnavailable
     ├── SessionError
     │   ├── SessionNotFoundError           ├── SessionExistsError
-    │   └── SessionPendingError            └── SessionBusy
+    │   ├── SessionPendingError            ├── SessionBusy
+    │   └── DefinitionChangedError
     ├── StoreError
     │   ├── StoreFull          ├── StoreBusy         ├── StoreIOError       ├── StoreReadOnly
     │   ├── StoreUnavailable   ├── StoreCorrupt      ├── StoreClosed        ├── StoreForked
@@ -183,6 +184,36 @@ class SessionBusy(SessionError):
         )
         self.owner = owner
         self.until = until
+
+
+class DefinitionChangedError(SessionError):
+    """System prompt or tools are not those that the session was told; nothing was written, and a policy is asked for.
+
+    ``system`` tells whether the prompt differs; ``added``, ``removed`` and ``changed`` name tools. All three are empty
+    and ``system`` is false where only the order of the tools differs.
+    """
+
+    code = "definition_changed"
+
+    def __init__(
+        self, session_id: str, *, system: bool, added: Sequence[str], removed: Sequence[str], changed: Sequence[str]
+    ) -> None:
+        parts = ["the system prompt"] if system else []
+        named = (("new tools", added), ("tools gone", removed), ("tools changed", changed))
+        parts += [f"{words}: {', '.join(names)}" for words, names in named if names]
+        what = "; ".join(parts) or "the order of the tools"
+        super().__init__(
+            f"Session {session_id!r} was told another definition: {what}. Repeat the verb with "
+            f"on_definition_change='adopt' to go on with the new one, 'pin' to keep the recorded one; "
+            f"'ask' raises this.",
+            session_id,
+            system=system,
+            added=list(added),
+            removed=list(removed),
+            changed=list(changed),
+        )
+        self.system = system
+        self.added, self.removed, self.changed = list(added), list(removed), list(changed)
 
 
 # -- stores
