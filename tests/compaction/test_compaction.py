@@ -18,7 +18,11 @@ from power_loop.decisions.replay import replay
 from power_loop.engine.journal import load_state
 from power_loop.facts.messages import MessageRole
 from power_loop.ports.compactor import CompactionPlan
+from power_loop.ports.llm import ignore_delta
 from power_loop.ports.models import ModelInfo
+from power_loop.prompt import Environment
+from power_loop.testing import call, reply
+from power_loop.toolkits.todo import todo_tool
 
 
 async def test_a_long_conversation_is_folded_before_it_fills_the_window(store):
@@ -267,3 +271,23 @@ async def test_the_newest_input_is_never_folded_unheard():
     session = (await loop.send(WORDS * 9)).session_id
     await loop.send("And this?", session)
     assert [fact.code for fact in await facts_of(store, session, "compaction_skipped")] == ["invalid_plan"] * 2
+
+
+async def test_todo_list_and_environment_stay_in_sight(store):
+    lines = iter([reply("", call("todo", items=[{"text": "count the foxes", "status": "in_progress"}]))])
+    model = Model(rounds=30)
+    complete = model.complete
+
+    async def first_the_list(request, *, on_delta=ignore_delta):
+        return next(lines, None) or await complete(request, on_delta=on_delta)
+
+    model.complete = first_the_list
+    config = AgentLoopConfig(
+        max_tokens=200, max_rounds=60, environment=lambda: Environment("2026-01-01", "Linux", "3.11", ".")
+    )
+    loop = StatefulAgentLoop(llm=model, store=store, tools=[look, todo_tool()], config=config)
+    session = (await loop.send("Look at everything.")).session_id
+    view = await loop.get_messages(session)
+    assert "2026-01-01" in view[0]["content"]
+    assert "count the foxes" in view[1]["content"]
+    assert "They talked about foxes." in view[1]["content"]

@@ -15,7 +15,7 @@ async def test_json_carries_it():
     model = ScriptedLLM(reply("", call("todo", items=[{"text": "write", "status": "in_progress"}])), "Busy.")
     async with StatefulAgentLoop(llm=model, tools=[todo_tool()], db_path=":memory:") as loop:
         session = (await loop.send("Go.")).session_id
-        state, _ = await loop._driver.look(session)
+        state = await loop._driver.look(session)
     told = state.told
     assert told.todos.items == (TodoItem("1", "write", "in_progress"),)
     assert told.definition is not None

@@ -9,7 +9,8 @@ from power_loop.facts.errors import CompactionFailed, ConfigError
 from power_loop.facts.messages import AgentMessage, MessageRole
 from power_loop.ports.compactor import CompactionPlan, CompactionRequest
 from power_loop.ports.llm import LLMService
-from power_loop.ports.tagged import tagged
+from power_loop.ports.tagged import is_tagged, tagged
+from power_loop.prompt.environment import ENVIRONMENT
 
 SUMMARY_PROMPT: Final = (
     "You sum up the older part of a conversation between a user and an assistant that works with tools. The assistant "
@@ -70,10 +71,10 @@ class DefaultCompactor:
 
     async def compact(self, request: CompactionRequest) -> CompactionPlan | None:
         """Return the fold of everything but the newest part; None where that would not be worth a call."""
-        stop = self._cut(request)
-        if stop is None:
+        start, stop = _start(request), self._cut(request)
+        if stop is None or stop <= start:
             return None
-        folded = request.messages[:stop]
+        folded = request.messages[start:stop]
         room = max(request.window - self._summary_max_tokens - _OVERHEAD, _LEAST) * _CHARACTERS_PER_TOKEN
         answer = await request.summarise(
             tagged("conversation", transcript(folded, room)),
@@ -85,7 +86,7 @@ class DefaultCompactor:
         if not summary:
             raise CompactionFailed("The model's summary is empty.")
         newest = _newest_request(folded, request.messages[stop:])
-        return CompactionPlan(0, stop, f"{summary}\n\n{newest}" if newest else summary)
+        return CompactionPlan(start, stop, f"{summary}\n\n{newest}" if newest else summary)
 
     def _cut(self, request: CompactionRequest) -> int | None:
         """Return where the kept part begins: as early as its share allows, one round at least unless forced."""
@@ -99,6 +100,11 @@ class DefaultCompactor:
                 return None
             stop = cuts[-2]
         return stop if sum(request.sizes[:stop]) > _LEAST or request.forced else None
+
+
+def _start(request: CompactionRequest) -> int:
+    """Return where the folded part begins: what a session was told of its environment stays in front."""
+    return int(bool(request.messages) and is_tagged(ENVIRONMENT, request.messages[0].text))
 
 
 def _unwrapped(answer: str) -> str:

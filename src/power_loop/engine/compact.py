@@ -5,6 +5,7 @@ import msgspec
 from power_loop.decisions.carried import fold
 from power_loop.decisions.folding import objection, older_note, safe_cuts
 from power_loop.decisions.steps import Compact
+from power_loop.decisions.todos import snapshot_text
 from power_loop.engine.budget import reservation
 from power_loop.engine.call_model import pause
 from power_loop.engine.interrupt import Interrupted
@@ -54,12 +55,19 @@ async def _attempt(step: Compact, run: Run, compactor: Compactor, calls: "_Calls
         return [calls.skipped(NOTHING_TO_FOLD)]
     if not isinstance(plan, CompactionPlan):
         return [calls.skipped(_INVALID, f"the compactor returned {type(plan).__name__}, not a CompactionPlan")]
+    plan = msgspec.structs.replace(plan, summary_text=_with_todos(plan.summary_text, run))
     wrong = objection(plan, run.state)
     if wrong is not None:
         return [calls.skipped(_INVALID, wrong)]
-    plan = msgspec.structs.replace(plan, summary_text=clean(plan.summary_text)[0])
     fact = fold(plan, run.state, step.trigger)
     return [msgspec.structs.replace(fact, usage=calls.usage, cost=calls.cost, model=calls.model)]
+
+
+def _with_todos(summary: object, run: Run) -> str:
+    """Return the text of the note: clean, and with the todo list that the fold may take out of sight."""
+    text = clean(summary)[0].strip() if isinstance(summary, str) else ""
+    todos = snapshot_text(run.state.told.todos)
+    return f"{text}\n\n{todos}" if text and todos else text
 
 
 def _failure(step: Compact, run: Run, calls: "_Calls", error: Exception) -> Fact:
