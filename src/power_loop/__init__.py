@@ -18,6 +18,7 @@ from power_loop.face.config import (
 )
 from power_loop.face.loop import StatefulAgentLoop
 from power_loop.face.observers import MessageSink, NullSink
+from power_loop.face.pruning import PruneReport
 from power_loop.face.watch import AgentStream
 from power_loop.facts.errors import (
     AsyncToolInSyncContext,
@@ -107,7 +108,7 @@ from power_loop.ports.llm import (
     ToolCallDelta,
 )
 from power_loop.ports.registry import ToolRegistry, build_registry, filtered_registry, validate_tool_args
-from power_loop.ports.store import SessionStore, SubagentLifecycle
+from power_loop.ports.store import SearchHit, SessionStats, SessionStore, StoreStats, SubagentLifecycle
 from power_loop.ports.tool_decorator import tool
 from power_loop.ports.tools import (
     ProcessResult,
@@ -209,6 +210,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "NullSink",
     "PowerLoopError",
     "ProcessResult",
+    "PruneReport",
     "Reasoning",
     "ReasoningDelta",
     "RegisteredTool",
@@ -217,6 +219,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "RoundEndCtx",
     "RoundStartCtx",
     "RoundUsage",
+    "SearchHit",
     "SessionBusy",
     "SessionEndCtx",
     "SessionError",
@@ -225,6 +228,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "SessionNotFoundError",
     "SessionPendingError",
     "SessionStartCtx",
+    "SessionStats",
     "SessionStore",
     "SpecValidationError",
     "SqliteStore",
@@ -238,6 +242,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "StoreFull",
     "StoreIOError",
     "StoreReadOnly",
+    "StoreStats",
     "StoreUnavailable",
     "SubagentLifecycle",
     "SyncInsideRun",

@@ -31,6 +31,7 @@ ToolContext ToolError ToolErrorCtx ToolHandler ToolHandlerResult ToolTimeout Too
 ToolsBatchBeforeCtx UsageReport
 __version__ build_registry create_llm_service_from_config create_llm_service_from_env current_session_id
 filtered_registry tool validate_tool_args with_retry
+PruneReport SearchHit SessionStats StoreStats
 """
 EVENT_NAMES = """
 AgentErrorPayload AgentEvent AgentEventType AutoCompactStatusPayload BaseEventPayload HitRoundLimitStatusPayload

@@ -45,7 +45,7 @@ class Snapshot(NamedTuple):
 
 def load_state(record: SessionRecord, entries: Sequence[Entry]) -> State:
     """Replay a journal and check it against its session row."""
-    state = replay(entries, base_seq=record.base_seq, base_digest=record.base_digest)
+    state = replay(entries, base_seq=record.anchor_seq - 1, base_digest=record.anchor_digest)
     if (state.head_seq, state.head_digest) != (record.head_seq, record.head_digest):
         raise StoreCorrupt(
             f"Session {record.id!r}: the journal ends at entry {state.head_seq}, its row says {record.head_seq}.",

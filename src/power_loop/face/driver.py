@@ -29,7 +29,7 @@ from power_loop.ports.bus import AgentEventBus
 from power_loop.ports.hooks import AgentHooks, HookPoint, MessageAppendCtx
 from power_loop.ports.llm import LLMService
 from power_loop.ports.registry import ToolRegistry
-from power_loop.ports.store import NewSession, SessionStore
+from power_loop.ports.store import NewSession, SessionRecord, SessionStore
 
 _SNAPSHOTS = 1024
 """Sessions whose state a loop keeps at hand."""
@@ -181,6 +181,18 @@ class Driver:
     def forget(self, session_id: str) -> None:
         """Drop a session's state."""
         self._snapshots.pop(session_id, None)
+
+    async def record(self, session_id: str, plan: Plan, looked_at: SessionRecord) -> None:
+        """Write what is planned on the journal as it was looked at; from its seat. Raises SessionBusy if it moved."""
+
+        def planned(state: State) -> Sequence[Fact]:
+            if state.head_digest != looked_at.head_digest:
+                raise SessionBusy(session_id, owner="another driver, which wrote meanwhile", until=0)
+            return plan(state)
+
+        journal = Journal(session_id, self.services(), planned, None, hears=False)
+        await journal.open()
+        await journal.commit_and_release()
 
     async def look(self, session_id: str) -> tuple[State, Sequence[Entry]]:
         """Return what a session's journal says now, as durable."""

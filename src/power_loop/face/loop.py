@@ -8,6 +8,7 @@ from power_loop.decisions.state import State
 from power_loop.decisions.verbs import OnPending, plan_resume
 from power_loop.engine.cancellation import CancelSource
 from power_loop.engine.journal import Journal
+from power_loop.face.care import StoreCare
 from power_loop.face.config import (
     DEFAULT_DB_PATH,
     AgentLoopConfig,
@@ -34,7 +35,7 @@ from power_loop.ports.store import SessionStore
 from power_loop.stores import open_store
 
 
-class StatefulAgentLoop:
+class StatefulAgentLoop(StoreCare):
     """Drives durable sessions: newest input and session id in, result out.
 
     Args:
