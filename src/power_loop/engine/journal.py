@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from power_loop.decisions.replay import replay
 from power_loop.decisions.state import State
+from power_loop.engine.commands import command_fact
 from power_loop.engine.services import Services
 from power_loop.engine.shield import finished, settled
-from power_loop.facts import jsontext
 from power_loop.facts.chain import seal
-from power_loop.facts.entries import Cancelled, Fact, InputReceived
+from power_loop.facts.entries import Fact
 from power_loop.facts.errors import (
     CancelRequested,
     HeadMoved,
@@ -141,7 +141,10 @@ class Journal:
         if not any(row.kind == "input" for row in rows):
             return facts
         self.take(rows)
-        return self._plan(self.state)
+        facts = self._plan(self.state)
+        if not facts and self._consumes:
+            await self._write_staged()  # nothing of what waited can be read
+        return facts
 
     async def release(self) -> None:
         """Free the lease without an entry."""
@@ -352,12 +355,3 @@ class Journal:
             if fact is not None:
                 self.stage(fact)
             self._consumes.append(row.id)
-
-
-def command_fact(row: InboxRow, run: int) -> Fact | None:
-    """Return the entry that a command becomes; None for a cancel that meant another run."""
-    if row.kind == "input":
-        return jsontext.decode(row.body, InputReceived)
-    if row.run != run:
-        return None
-    return Cancelled(run, row.body or "cancelled")
