@@ -69,7 +69,7 @@ async def show(args: argparse.Namespace, screen: Screen) -> int:
 def _state(record: SessionRecord, entries: Sequence[Entry]) -> State | None:
     """Derive the conversation; None where a newer release wrote what this one cannot read."""
     try:
-        return replay(entries, base_seq=record.base_seq, base_digest=record.base_digest)
+        return replay(entries, base_seq=record.anchor_seq - 1, base_digest=record.anchor_digest)
     except JournalTooNew:
         return None
 
