@@ -102,6 +102,17 @@ async def test_the_longest_unchanged_go_until_the_rest_fits(store):
     assert await ids(loop) == {"a"}
 
 
+async def test_an_erasure_makes_no_session_young_again(store):
+    clock = FakeClock()
+    await talked(store, "old", clock=clock)
+    clock.advance(3600)
+    await talked(store, "new", clock=clock)
+    clock.advance(3600)
+    loop = StatefulAgentLoop(llm=ScriptedLLM(), store=store, clock=clock)
+    await loop.erase_message("old", 2)
+    assert (await loop.prune(older_than=timedelta(minutes=90), keep_last=1)).sessions == ("old",)
+
+
 async def test_so_many_of_the_newest_stay(store):
     clock = FakeClock()
     for name in ("a", "b", "c"):
@@ -345,8 +356,8 @@ async def test_erased_content_is_not_in_the_file_after_a_vacuum(tmp_path):
     path = tmp_path / "sessions.db"
     store = SqliteStore(path)
     loop = StatefulAgentLoop(llm=ScriptedLLM("fine", "gone too"), store=store)
-    session = (await loop.send(f"My card is {SECRET}.")).session_id
     await talked(store, "other", f"pruned {SECRET}")
+    session = (await loop.send(f"My card is {SECRET}.")).session_id
     assert len(await loop.search("4929")) == 2
     await loop.erase_message(session, 2)
     await loop.prune(keep_last=1)

@@ -1,6 +1,6 @@
 """Retention: what of a store, or of one session, is more than a host wants to keep. Pure: records in, choices out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -27,23 +27,25 @@ class Keep(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A session and the children that are deleted with it, root first."""
+    """A session and the children that are deleted with it, root first.
+
+    ``changed_at`` are the wall milliseconds at which something was last said or done in any of them.
+    """
 
     members: tuple[SessionRecord, ...]
+    changed_at: int
 
     @property
     def root(self) -> SessionRecord:
         """The session whose deletion takes the others along."""
         return self.members[0]
 
-    @property
-    def changed_at(self) -> int:
-        """Wall milliseconds of the newest change to any of them."""
-        return max(member.updated_at for member in self.members)
 
+def families(changed_at: Mapping[str, int], records: Iterable[SessionRecord]) -> list[Family]:
+    """Return what can be deleted as a whole, longest unchanged first.
 
-def families(records: Iterable[SessionRecord]) -> list[Family]:
-    """Return what can be deleted as a whole, longest unchanged first."""
+    ``changed_at`` is by session id, ``records`` are newest first, as stores list them.
+    """
     known = {record.id: record for record in records}
     children: dict[str, list[SessionRecord]] = {}
     roots: list[SessionRecord] = []
@@ -52,8 +54,9 @@ def families(records: Iterable[SessionRecord]) -> list[Family]:
             children.setdefault(record.parent_id, []).append(record)
         else:
             roots.append(record)
-    found = [Family(_with_descendants(root, children)) for root in roots]
-    return sorted(found, key=lambda family: family.changed_at)
+    trees = [_with_descendants(root, children) for root in roots]
+    found = [Family(members, max(changed_at[member.id] for member in members)) for members in trees]
+    return sorted(reversed(found), key=lambda family: family.changed_at)
 
 
 def _with_descendants(root: SessionRecord, children: dict[str, list[SessionRecord]]) -> tuple[SessionRecord, ...]:

@@ -54,7 +54,8 @@ async def prune_sessions(
     store: SessionStore, driver: Driver, clock: Clock, keep: Keep, *, dry_run: bool
 ) -> PruneReport:
     """Delete ended sessions, longest unchanged first."""
-    everything = families(await _records(store))
+    records = await _records(store)
+    everything = families({record.id: await _changed_at(store, record) for record in records}, records)
     total = sum(map(_bytes, (await store.stats()).sessions)) if keep.max_bytes is not None else 0
     report = PruneReport(dry_run=dry_run)
     for family in everything[: max(len(everything) - keep.last, 0)]:
@@ -92,6 +93,12 @@ async def _records(store: SessionStore) -> list[SessionRecord]:
     while page := await store.list(limit=_PAGE, before=records[-1].id if records else None):
         records += page
     return records
+
+
+async def _changed_at(store: SessionStore, record: SessionRecord) -> int:
+    """Return when something was last said or done; a prune or an erasure makes no session young again."""
+    last = await store.last(record.id, ("run_started", "run_ended", "input_received"))
+    return record.updated_at if last is None else last.time
 
 
 async def _is_over(store: SessionStore, clock: Clock, family: Family) -> bool:
