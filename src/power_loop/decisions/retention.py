@@ -54,9 +54,9 @@ def families(changed_at: Mapping[str, int], records: Iterable[SessionRecord]) ->
             children.setdefault(record.parent_id, []).append(record)
         else:
             roots.append(record)
-    trees = [_with_descendants(root, children) for root in roots]
+    trees = [_with_descendants(root, children) for root in reversed(roots)]
     found = [Family(members, max(changed_at[member.id] for member in members)) for members in trees]
-    return sorted(reversed(found), key=lambda family: family.changed_at)
+    return sorted(found, key=lambda family: family.changed_at)
 
 
 def _with_descendants(root: SessionRecord, children: dict[str, list[SessionRecord]]) -> tuple[SessionRecord, ...]:
