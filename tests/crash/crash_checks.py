@@ -7,7 +7,7 @@ from typing import Any
 from crash_world import SESSION, World
 
 from power_loop.facts.chain import verify
-from power_loop.facts.entries import RunEnded, ToolFinished, ToolStarted
+from power_loop.facts.entries import ModelCalled, RunEnded, ToolFinished, ToolStarted
 from power_loop.facts.journal import Entry
 
 UNKNOWN = "is unknown"
@@ -15,7 +15,7 @@ UNKNOWN = "is unknown"
 
 async def problems(world: World, expected: Sequence[dict[str, Any]] | None) -> list[str]:
     """Return everything that is wrong; nothing when all promises were kept."""
-    record, entries = await world.store.load(SESSION)
+    record, entries = await world.store.load(SESSION, whole=True)
     verify(entries, base_seq=0, base=record.base_digest, head_seq=record.head_seq, head=record.head_digest)
     found = [] if record.lease is None else [f"the lease is still {record.lease.owner}'s"]
     last = entries[-1].fact
@@ -41,7 +41,8 @@ def _paid_twice(world: World, entries: Sequence[Entry]) -> list[str]:
     announced: Counter[int] = Counter()
     replies = 0
     for entry in entries:
-        announced[replies + 1] += entry.kind == "model_called"
+        fact = entry.fact
+        announced[replies + 1] += isinstance(fact, ModelCalled) and fact.purpose == "reply"
         replies += entry.kind == "model_replied"
     made = Counter(int(line.key) for line in world.ledger.read("model"))
     found = [f"reply {n}: {made[n]} calls, {announced[n]} announced" for n in made if made[n] > announced[n]]

@@ -39,8 +39,9 @@ async def finish(folder: Path, scenario: str, expected: Any) -> dict[str, Any]:
     if left := asyncio.all_tasks() - before:
         found.append(f"tasks left: {left}")
     view = await world.loop.get_messages(SESSION)
+    kinds = [entry.kind for entry in await world.store.read(SESSION)]
     await world.store.close()
-    return {"problems": found, "view": view, "commits": commits, "sql": statements}
+    return {"problems": found, "view": view, "kinds": kinds, "commits": commits, "sql": statements}
 
 
 def forked(work: Callable[[], Any], out: Path) -> int:

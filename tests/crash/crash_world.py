@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,11 +11,15 @@ from typing import Any
 
 import msgspec
 
-from power_loop import StatefulAgentLoop, ToolContext, ToolDefinition, ToolRegistry
+from power_loop import AgentLoopConfig, StatefulAgentLoop, ToolContext, ToolDefinition, ToolRegistry
+from power_loop.compaction import DefaultCompactor
+from power_loop.compaction.default import SUMMARY_PROMPT
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock
 from power_loop.facts.entries import ToolFinished, ToolStarted
 from power_loop.facts.errors import SessionNotFoundError
 from power_loop.facts.messages import MessageRole
+from power_loop.facts.tokens import estimate_tokens
+from power_loop.facts.usage import LLMTokenUsage
 from power_loop.ports.llm import LLMRequest, LLMResponse
 from power_loop.ports.store import SessionStore
 from power_loop.stores import SqliteStore
@@ -40,6 +45,12 @@ class Scenario:
     inputs: tuple[str, ...] = ("begin",)
     stream: bool = False
     same_view: bool = True
+    fold_at: int | None = None
+
+
+def step(number: int) -> LLMResponse:
+    """A round that says its number, so that a summary can say how far things have come."""
+    return reply(f"step {number} " + "of many, told at some length " * 20, call("put", id=f"w{number}"))
 
 
 SCENARIOS = {
@@ -54,6 +65,7 @@ SCENARIOS = {
     ),
     "mixed": Scenario((msgspec.structs.replace(batch(1), content="Let me see."), reply("Seen.")), stream=True),
     "talk": Scenario((batch(1), reply("First."), batch(2), reply("Second.")), inputs=("begin", "and then?")),
+    "fold": Scenario((*(step(number) for number in range(1, 9)), reply("step 9: done.")), fold_at=500),
     "long": Scenario((*(batch(number) for number in range(5)), reply("At last."))),
 }
 
@@ -149,7 +161,13 @@ class World:
         connect = self._connect if fault else None
         store = store or SqliteStore(folder / "sessions.db", connect=connect, clock=clock, busy_timeout=busy_timeout)
         self.store = CrashingStore(store, self._on_commit)
-        self.loop = StatefulAgentLoop(llm=self._model(), tools=self._tools(), store=self.store, clock=clock)
+        config = AgentLoopConfig()
+        if self.scenario.fold_at is not None:
+            compactor = DefaultCompactor(absolute_threshold=self.scenario.fold_at)
+            config = AgentLoopConfig(compactor=compactor, context_window=100_000)
+        self.loop = StatefulAgentLoop(
+            llm=self._model(), tools=self._tools(), store=self.store, config=config, clock=clock
+        )
 
     def _connect(self, path: str, *, readonly: bool) -> Connection:
         db = connect_sqlite3(path, readonly=readonly)
@@ -164,11 +182,19 @@ class World:
 
     def _model(self) -> ScriptedLLM:
         def answer(request: LLMRequest) -> LLMResponse:
+            steps = [int(found) for message in request.messages for found in re.findall(r"step (\d+)", message.text)]
+            if request.system_prompt == SUMMARY_PROMPT:
+                self.fault.at("summary")
+                return reply(f"It came as far as step {max(steps)}.")
             number = 1 + sum(message.role is MessageRole.ASSISTANT for message in request.messages)
+            number = max([number, *(done + 1 for done in steps)]) if self.scenario.fold_at else number
             self.fault.at(f"model:{number}:asked")
             self.ledger.record("model", str(number))
             self.fault.at(f"model:{number}:paid")
-            return self.scenario.script[min(number, len(self.scenario.script)) - 1]
+            said = self.scenario.script[min(number, len(self.scenario.script)) - 1]
+            if self.scenario.fold_at is None:
+                return said
+            return msgspec.structs.replace(said, usage=LLMTokenUsage(estimate_tokens(request.messages), 20))
 
         return ScriptedLLM(answer, repeat=True, chunk=3 if self.scenario.stream else 0)
 

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.timeout(3600 if DEEP else 120)
 INSIDE = [f"tool:{name}:{place}" for name in ("put", "look", "fire") for place in ("enter", "begun", "mid")]
 MODEL = [f"model:{number}:{place}" for number in (1, 2) for place in ("asked", "paid")]
 
+COMMITS = {"text": 3, "one_tool": 5, "parallel": 7, "stream": 5, "cancel": 8, "talk": 13, "fold": 20, "long": 23}
+
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Servers]:
@@ -35,7 +37,7 @@ def play(servers: Servers, scenario: str, faults: list[tuple[str, ...]]) -> tupl
 
 @pytest.mark.parametrize(
     ("scenario", "commits"),
-    [("text", 3), ("one_tool", 5), ("parallel", 7), ("stream", 5), ("cancel", 8), ("talk", 13), ("long", 23)],
+    COMMITS.items(),
 )
 def test_before_and_after_every_commit(servers: Servers, scenario: str, commits: int) -> None:
     """Nothing acknowledged is lost, nothing recorded is redone, whichever commit the driver dies at."""
@@ -59,6 +61,12 @@ def test_inside_tools_and_model_calls(servers: Servers, scenario: str) -> None:
     """Each tool started and nothing done; something begun; the effect made and its result not recorded."""
     points = INSIDE + MODEL
     assert play(servers, scenario, [(point,) for point in points]) == (13, 13)
+
+
+def test_inside_the_call_that_makes_a_summary(servers: Servers) -> None:
+    """Nothing is folded and nothing is lost; the next driver folds."""
+    assert servers.undisturbed("fold")["kinds"].count("compacted") >= 2
+    assert play(servers, "fold", [("summary",), ("summary", "summary")]) == (2, 3)
 
 
 def test_inside_a_stream(servers: Servers) -> None:

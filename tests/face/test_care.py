@@ -3,7 +3,6 @@
 import asyncio
 from datetime import timedelta
 
-import msgspec
 import pytest
 from left_behind import asks, begun, leave
 
@@ -20,13 +19,11 @@ from power_loop import (
     StoreCorrupt,
     tool,
 )
-from power_loop.decisions.state import _APPLIERS
-from power_loop.facts import journal
 from power_loop.facts.blobs import BlobNotFound, blob_id
 from power_loop.facts.chain import seal_all
 from power_loop.facts.clock import SYSTEM_CLOCK
 from power_loop.facts.entries import (
-    Fact,
+    Compacted,
     InputReceived,
     ModelCalled,
     ModelReplied,
@@ -229,6 +226,21 @@ async def test_an_erased_input_is_gone_and_the_session_goes_on(store, loop):
     assert await loop.erase_message(session, hit.seq) == []
 
 
+async def test_messages_come_with_the_number_that_erases_them(store):
+    loop = StatefulAgentLoop(llm=ScriptedLLM(reply("hm", call("look", city="Lima")), "ok"), store=store, tools=[look])
+    session = (await loop.send("Look.")).session_id
+    messages = await loop.get_messages(session, with_seq=True)
+    kinds = {entry.seq: entry.kind for entry in await store.read(session)}
+    assert [kinds[message["seq"]] for message in messages] == [
+        "input_received", "model_replied", "tool_finished", "model_replied",
+    ]  # fmt: skip
+    assert await loop.get_messages(session, with_seq=True, include_compacted=True) == messages
+    assert "seq" not in (await loop.get_messages(session))[0]
+    for message in messages:
+        assert await loop.erase_message(session, message["seq"]) == [message["seq"]]
+    assert {message["content"] for message in await loop.get_messages(session)} == {"[erased]"}
+
+
 async def test_a_result_is_erased_and_its_call_stays(store):
     loop = StatefulAgentLoop(llm=ScriptedLLM(reply("", call("look", city="Lima")), "seen"), store=store, tools=[look])
     session = (await loop.send("Look.")).session_id
@@ -264,6 +276,7 @@ async def test_a_reply_goes_with_what_hooks_made_of_it_and_what_repeats_it(store
     assert [kinds[seq] for seq in gone] == ["model_replied", "reply_edited", "tool_started", "view_edited", "run_ended"]
     assert SECRET not in await everywhere(store, loop, "s")
     assert "seen" in str(await loop.get_messages("s"))
+    assert "untouched" in str(await loop.get_messages("s")), "of an edit only what repeats the message goes"
     await verified(store, "s")
     assert (await loop.send("Go on.", "s")).status == "completed"
 
@@ -371,18 +384,11 @@ async def test_erased_content_is_not_in_the_file_after_a_vacuum(tmp_path):
 # -- within one session
 
 
-class Folded(Fact, frozen=True):
-    """A compaction, as far as a prune cares."""
-
-    kind = "compacted"
-    version = 1000
-    summary: str
-
-
-@pytest.fixture
-def compactions(monkeypatch):
-    monkeypatch.setitem(journal._DECODERS, "compacted", msgspec.json.Decoder(Folded))
-    monkeypatch.setitem(journal._VERSIONS, "compacted", 1000)
+def fold_of(summary, *kept):
+    """A compaction that keeps these messages, each with the entry that said it."""
+    note = AgentMessage(MessageRole.USER, summary)
+    view, seqs = (note, *(message for message, _ in kept)), (0, *(seq for _, seq in kept))
+    return Compacted(summary, 0, 1, view=view, seqs=seqs, carried={})
 
 
 async def folded(store, session_id, *blobs):
@@ -390,12 +396,11 @@ async def folded(store, session_id, *blobs):
     record = await store.create(NewSession(session_id, 0))
     hand = Hand(store, record)
     await hand.claim(*[note(f"oldest {SECRET} {n}") for n in range(3)], about(b"picture"))
-    await hand.commit(Folded("first summary"), note("older"), blobs={blob_id(b"picture"): b"picture"})
+    await hand.commit(fold_of("first summary"), note("older"), blobs={blob_id(b"picture"): b"picture"})
     await hand.commit(note("old"), time=NOW.wall_ms + 60_000)
-    await hand.commit(Folded("second summary"), RunEnded("completed"), time=NOW.wall_ms + 120_000, release=True)
+    await hand.commit(fold_of("second summary"), RunEnded("completed"), time=NOW.wall_ms + 120_000, release=True)
 
 
-@pytest.mark.usefixtures("compactions")
 async def test_what_is_folded_away_can_go(store, loop):
     await folded(store, "s")
     size = (await loop.stats("s")).sessions[0]
@@ -414,7 +419,6 @@ async def test_what_is_folded_away_can_go(store, loop):
     assert (await loop.send("Go on.", "s")).status == "completed"
 
 
-@pytest.mark.usefixtures("compactions")
 @pytest.mark.parametrize(
     ("bounds", "base"),
     [
@@ -424,7 +428,7 @@ async def test_what_is_folded_away_can_go(store, loop):
         ({"older_than": timedelta(seconds=30)}, 7),
         ({"older_than": timedelta(seconds=300)}, 0),
         ({"max_bytes": 0}, 7),
-        ({"max_bytes": 250}, 4),
+        ({"max_bytes": "one less"}, 4),
         ({"max_bytes": 10_000}, 0),
     ],
 )
@@ -432,6 +436,9 @@ async def test_a_journal_begins_with_a_compaction_whatever_is_kept(store, bounds
     clock = FakeClock(NOW.plus(120))
     loop = StatefulAgentLoop(llm=ScriptedLLM(), store=store, clock=clock)
     await folded(store, "s")
+    if bounds == {"max_bytes": "one less"}:
+        size = (await loop.stats("s")).sessions[0]
+        bounds = {"max_bytes": size.entry_bytes + size.blob_bytes - 1}
     done = await loop.prune(session_id="s", **bounds)
     row, entries = await verified(store, "s")
     assert (row.base_seq, done.entries) == (base, base)
@@ -439,16 +446,46 @@ async def test_a_journal_begins_with_a_compaction_whatever_is_kept(store, bounds
     assert row.anchor_seq == 8
 
 
-@pytest.mark.usefixtures("compactions")
-async def test_a_session_whose_last_run_is_folded_away_keeps_its_status(store, loop, monkeypatch):
-    def carry(state, entry):
-        state.run, state.run_open, state.reply_needed = entry.run, True, True
-
-    monkeypatch.setitem(_APPLIERS, "compacted", carry)
-    await leave(store, "s", *begun(), Folded("all of it"))
+async def test_a_session_whose_last_run_is_folded_away_keeps_its_status(store, loop):
+    await leave(store, "s", *begun(), fold_of("all of it"))
     assert (await loop.prune(session_id="s")).entries == 4
     assert [info.status for info in await loop.list_sessions()] == ["cut_off"]
     assert await loop.prune(keep_last=0) == PruneReport()
+    assert (await loop.resume("s")).status == "completed"
+
+
+async def kept_over(store, loop):
+    """A session that was folded twice; an input with the secret was kept by both, beside another."""
+    secret, other = (AgentMessage(MessageRole.USER, text) for text in (f"My card is {SECRET}.", "untouched"))
+    await leave(store, "s", InputReceived(secret.content), InputReceived(other.content), *begun(), ModelReplied("yes"))
+    await leave(store, "s", fold_of("folded once", (secret, 1), (other, 2)), ModelCalled(), ModelReplied("a reply"))
+    reply = AgentMessage(MessageRole.ASSISTANT, "a reply")
+    await leave(store, "s", fold_of("folded again", (secret, 1), (other, 2), (reply, 10)), RunEnded("completed"))
+
+
+async def test_a_message_that_compactions_kept_goes_from_their_views_alone(store, loop):
+    await kept_over(store, loop)
+    assert await loop.erase_message("s", 1) == [1, 8, 11]
+    assert SECRET not in await everywhere(store, loop, "s")
+    texts = ["folded again", "[erased]", "untouched", "a reply"]
+    assert [message["content"] for message in await loop.get_messages("s")] == texts
+    await verified(store, "s")
+    assert await loop.erase_message("s", 1) == []
+    assert await loop.erase_message("s", 10) == [10, 11]
+    assert [message["content"] for message in await loop.get_messages("s")] == [*texts[:3], "[erased]"]
+    await verified(store, "s")
+    assert (await loop.send("Go on.", "s")).status == "completed"
+
+
+async def test_a_summary_is_erased_and_what_was_kept_stays(store, loop):
+    await kept_over(store, loop)
+    assert await loop.erase_message("s", 11) == [11]
+    assert [message["content"] for message in await loop.get_messages("s")][:3] == [
+        "[erased]", f"My card is {SECRET}.", "untouched",
+    ]  # fmt: skip
+    assert "folded again" not in str(await store.read("s"))
+    assert await loop.search("folded again") == []
+    await verified(store, "s")
 
 
 # -- looking and moving

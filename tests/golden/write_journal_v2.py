@@ -10,13 +10,33 @@ import sys
 from golden import FOLDER, read, summary, write
 
 from power_loop.facts.chain import seal_all
-from power_loop.facts.entries import Erased, Fact, Pruned
+from power_loop.facts.entries import BudgetReached, Compacted, CompactionSkipped, Erased, Fact, Pruned
+from power_loop.facts.messages import AgentMessage, MessageRole
+from power_loop.facts.usage import LLMTokenUsage
 
 JOURNAL = FOLDER / "journal_v2.jsonl"
 EXPECTED = FOLDER / "journal_v2.expected.json"
 NEW: tuple[Fact, ...] = (
     Erased(2, "0" * 32, "on request"),
     Pruned(1, 1),
+    BudgetReached("session", "cost", "0.50", "0.4987"),
+    CompactionSkipped("llm_retry_exhausted", "rate limited", 1_200, LLMTokenUsage(900), "0.002"),
+    Compacted(
+        "<conversation_summary>\nA summary.\n</conversation_summary>",
+        0,
+        2,
+        (AgentMessage(MessageRole.USER, "<conversation_summary>\nA summary.\n</conversation_summary>"),),
+        (0,),
+        {"rounds": 2, "started_fact": {"limits": {"compact_at": 24_000, "session": {"cost": "0.50"}}}},
+        from_seq=2,
+        to_seq=4,
+        trigger="context_too_long",
+        before_tokens=1_200,
+        after_tokens=300,
+        usage=LLMTokenUsage(1_000, 60),
+        cost="0.003",
+        model="golden",
+    ),
 )
 
 

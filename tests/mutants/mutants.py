@@ -146,7 +146,7 @@ MUTANTS = (
     ),
     mutant(
         "an input inside a batch is not held back", "P5", "decisions/state.py",
-        "(self.deferred if self.open_calls else self.messages).append(message)", "self.messages.append(message)",
+        "        if self.open_calls:\n            self.deferred", "        if False:\n            self.deferred",
         f"{STATE}::test_an_input_inside_an_open_batch_stands_behind_the_last_result",
     ),
     mutant(
@@ -192,7 +192,7 @@ MUTANTS = (
     ),
     mutant(
         "model called not committed", "P17 P7", "engine/call_model.py",
-        "await run.commit(ModelCalled(", "run.stage(ModelCalled(",
+        "await run.commit(called)", "run.stage(called)",
         f"{DURABLE}::test_calls_of_model_and_tools_are_durable_before_they_are_made",
     ),
     mutant(

@@ -8,9 +8,17 @@ import msgspec
 import pytest
 
 from power_loop.decisions.replay import replay
-from power_loop.facts import erasure
+from power_loop.facts import erasure, jsontext
 from power_loop.facts.chain import base_digest, body_hash, seal_all, verify
-from power_loop.facts.entries import InputReceived, ModelReplied, RecordedCall, RunEnded, ToolFinished, ViewEdited
+from power_loop.facts.entries import (
+    Compacted,
+    InputReceived,
+    ModelReplied,
+    RecordedCall,
+    RunEnded,
+    ToolFinished,
+    ViewEdited,
+)
 from power_loop.facts.erasure import ERASED, erased_body, erasure_of
 from power_loop.facts.errors import InvalidInputError, JournalTooNew, StoreCorrupt
 from power_loop.facts.journal import FACTS, Entry, decode
@@ -57,8 +65,23 @@ def test_what_has_no_content_cannot_be_erased():
 
 def test_of_every_kind_it_is_decided_what_an_erasure_leaves():
     """A new kind of entry either has an eraser, or is listed here as one that says nothing of its own."""
-    silent = STRUCTURAL | {"pruned", "erased"}
-    assert set(FACTS) - silent <= erasure._ERASERS.keys() | erasure._SUMMARIES.keys()
+    silent = STRUCTURAL | {"budget_reached", "pruned", "erased"}
+    assert set(FACTS) - silent <= erasure._ERASERS.keys()
+
+
+def test_of_an_edit_of_the_view_some_messages_can_go():
+    messages = tuple(AgentMessage(MessageRole.USER, text) for text in ("a", "b", "c"))
+    (entry,) = seal_all([ViewEdited(0, 0, messages)], head_seq=0, head_digest=b"", run=1, round_=0, time=0)
+    fact = decode("view_edited", 1, erased_body("view_edited", entry.body, parts=(1,)))
+    assert [message.content for message in fact.messages] == ["a", ERASED, "c"]
+    record = erasure_of(entry, "asked for", (1,))
+    assert record.parts == (1,)
+    assert record.tombstone != erasure_of(entry).tombstone
+
+
+def test_what_is_one_message_has_no_parts():
+    with pytest.raises(InvalidInputError, match="parts"):
+        erased_body("note", '{"topic":"t","text":"x"}', parts=(0,))
 
 
 def test_a_kind_of_a_newer_version_is_not_touched():
@@ -75,8 +98,8 @@ def test_a_history_whose_every_content_is_erased_is_as_long_and_as_valid():
     state = replay([*gone, *records], base_seq=0, base_digest=base)
     before = replay(entries, base_seq=0, base_digest=base)
     assert [message.role for message in state.messages] == [message.role for message in before.messages]
-    assert (state.usage, state.cost, state.rounds, state.wire_ids) == (
-        before.usage, before.cost, before.rounds, before.wire_ids,
+    assert (state.total.usage, state.total.cost, state.rounds, state.wire_ids) == (
+        before.total.usage, before.total.cost, before.rounds, before.wire_ids,
     )  # fmt: skip
     assert {message.text for message in state.messages} <= {ERASED, ""}
     assert {str(call.arguments) for message in state.messages for call in message.tool_calls} <= {
@@ -117,8 +140,12 @@ def test_a_call_that_could_not_be_read_still_cannot():
 
 
 def test_a_summary_is_erased_where_it_stands():
-    body = '{"from_seq":1,"summary":"sesame","to_seq":9}'
-    assert json.loads(erased_body("compacted", body)) == {"from_seq": 1, "summary": ERASED, "to_seq": 9}
+    kept = AgentMessage(MessageRole.USER, "sesame")
+    fact = Compacted("about sesame", 0, 2, (AgentMessage(MessageRole.USER, "note"), kept), (0, 4), {"rounds": 3}, 1, 3)
+    body = erased_body("compacted", jsontext.encode(fact))
+    assert "sesame" not in body
+    assert json.loads(body)["summary"] == ERASED
+    assert (json.loads(body)["carried"], json.loads(body)["seqs"]) == ({"rounds": 3}, [0, 4])
 
 
 # -- tampering

@@ -13,8 +13,8 @@ from power_loop.cli.safe import safe, safe_line
 from power_loop.cli.screen import Screen, plain
 from power_loop.cli.tables import journal_document, journal_table, session_table, status_text
 from power_loop.cli.words import age, call_text, day, money, tokens
-from power_loop.decisions.replay import replay
 from power_loop.decisions.state import State
+from power_loop.engine.journal import load_state
 from power_loop.face.config import SessionInfo
 from power_loop.face.reports import info_of, pending_of
 from power_loop.facts.clock import SYSTEM_CLOCK
@@ -54,7 +54,7 @@ async def show(args: argparse.Namespace, screen: Screen) -> int:
     store = open_existing(args.db)
     try:
         session_id = await find_session(store, args.session)
-        record, entries = await store.load(session_id)
+        record, entries = await store.load(session_id, whole=True)
         info = await info_of(store, record, SYSTEM_CLOCK.now())
     finally:
         await store.close()
@@ -69,7 +69,7 @@ async def show(args: argparse.Namespace, screen: Screen) -> int:
 def _state(record: SessionRecord, entries: Sequence[Entry]) -> State | None:
     """Derive the conversation; None where a newer release wrote what this one cannot read."""
     try:
-        return replay(entries, base_seq=record.anchor_seq - 1, base_digest=record.anchor_digest)
+        return load_state(record, entries)
     except JournalTooNew:
         return None
 
@@ -94,8 +94,8 @@ def _document(info: SessionInfo, state: State | None, entries: Sequence[Entry]) 
     return document | {
         "messages": [message.to_openai_message() for message in state.messages],
         "pending": plain(pending_of(state)),
-        "usage": state.usage.as_dict(),
-        "cost": None if state.cost is None else str(state.cost),
+        "usage": state.total.usage.as_dict(),
+        "cost": None if state.total.cost is None else str(state.total.cost),
     }
 
 
@@ -104,7 +104,7 @@ def _print(screen: Screen, info: SessionInfo, state: State | None, entries: Sequ
     screen.out.print(head, soft_wrap=True)
     facts = [f"created {day(info.created_at)}", f"changed {age(info.updated_at)} ago"]
     if state is not None:
-        facts += [tokens(state.usage), money(state.cost)]
+        facts += [tokens(state.total.usage), money(state.total.cost)]
     screen.out.print(Text(" · ".join(facts), "dim"))
     if info.waiting_for:
         screen.out.print(Text(f"waits for {safe_line(info.waiting_for)}", "yellow"))

@@ -19,6 +19,7 @@ class Call(msgspec.Struct):
     arguments: dict[str, object] | None = None
     result: ToolFinished | None = None
     position: int = -1
+    result_seq: int = 0
 
     @property
     def open(self) -> bool:

@@ -6,18 +6,21 @@ from power_loop.facts.entries import ErrorRecord, Outcome, RunEnded, RunStatus, 
 
 BY_USER = "cancelled"
 """The reason that a cancel has when nobody gave one."""
+_UNITS = {"tokens": "tokens", "seconds": "seconds", "cost": "US dollars"}
 _KEEPS_CALLS = frozenset({"pending_tools"})
 
 
-def ending(state: State, status: RunStatus, *, reason: str = "", error: ErrorRecord | None = None) -> RunEnded:
-    """Make the last entry of a run."""
-    if error is None and status in {"degraded", "error"} and state.failure is not None:
+def ending(
+    state: State, status: RunStatus, *, reason: str = "", error: ErrorRecord | None = None, elapsed_ms: int = 0
+) -> RunEnded:
+    """Make the last entry of a run; ``elapsed_ms`` is how long it took, where a budget counts that."""
+    if error is None and status in {"degraded", "error", "context_full"} and state.failure is not None:
         failure = state.failure
         error = ErrorRecord(failure.code, failure.message, failure.error_type)
     if status == "cancelled" and state.cancel is not None:
         reason = reason or state.cancel.reason
     text = _final_text(state, status, reason, error)
-    return RunEnded(status, text, state.rounds, "" if reason == status else reason, error)
+    return RunEnded(status, text, state.rounds, "" if reason == status else reason, error, elapsed_ms)
 
 
 def final_text(state: State) -> str:
@@ -37,6 +40,14 @@ def _final_text(state: State, status: RunStatus, reason: str, error: ErrorRecord
         return f"[hit_round_limit]\n{state.reply_text}"
     if status == "crash_loop":
         return f"[crash_loop: {state.deaths} model calls ended in process death; resume(force=True) tries again]"
+    if status == "context_full":
+        return "[context_full: the conversation does not fit the model's context window, however it is folded]"
+    if status == "budget_exceeded" and state.budget_reached is not None:
+        budget = state.budget_reached
+        return (
+            f"[budget_exceeded: {budget.spent} of {budget.limit} {_UNITS[budget.unit]} spent in this {budget.scope}; "
+            f"resume() with a higher budget goes on]"
+        )
     said = f"{error.type or error.code}: {error.message[:200]}" if error else "unknown"
     if status == "degraded":
         kind = "timeout" if error and error.code == "llm_timeout" else "retry_exhausted"

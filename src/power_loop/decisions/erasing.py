@@ -1,10 +1,12 @@
 """Erasing a message: which entries hold its content, and whether they may lose it. Pure."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from power_loop.decisions.events import reply_seq
 from power_loop.decisions.state import State
 from power_loop.facts.entries import (
+    Compacted,
     ModelReplied,
     ReplyEdited,
     ResultEdited,
@@ -13,31 +15,61 @@ from power_loop.facts.entries import (
     ToolStarted,
     ViewEdited,
 )
+from power_loop.facts.erasure import ERASED, erased_body
 from power_loop.facts.errors import InvalidInputError
 from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, Content, text_of
 
 
-def holders_of(entries: Sequence[Entry], seq: int) -> list[Entry]:
-    """Return the entries that hold the content of the message at ``seq``, oldest first.
+class Holder(NamedTuple):
+    """An entry that holds content to be erased; with ``parts`` only these of the messages in it do."""
+
+    entry: Entry
+    parts: tuple[int, ...] = ()
+
+    @property
+    def erased(self) -> bool:
+        """Whether nothing of the content is left there. Raises what ``erased_body`` raises."""
+        entry = self.entry
+        return erased_body(entry.kind, entry.body, entry.version, self.parts) == entry.body
+
+
+class _Wanted(NamedTuple):
+    """What has to go: a message as these entries say it, its contents, the wire ids of its calls."""
+
+    seqs: frozenset[int]
+    contents: frozenset[Content]
+    calls: frozenset[str]
+
+    def is_in(self, message: AgentMessage) -> bool:
+        return message.content in self.contents or any(call.id in self.calls for call in message.tool_calls)
+
+
+def holders_of(entries: Sequence[Entry], seq: int) -> list[Holder]:
+    """Return where the content of the message at ``seq`` stands, oldest first.
 
     A reply and what a hook made of it, its arguments as a tool was started with them, a result and its edit are one
-    message; what repeats it word for word, in an edit of the view or as a run's final text, goes along. A summary that
-    retells it does not: it is an entry of its own. Raises InvalidInputError where there is no such entry.
+    message. What repeats it goes along: the view that a compaction left, an edit of the view, a run's final text. A
+    summary that retells it does not: that is a message of its own. Raises InvalidInputError where there is no such
+    entry.
     """
     target = next((entry for entry in entries if entry.seq == seq), None)
     if target is None:
         raise InvalidInputError(f"Entry {seq} is not in the journal; there is nothing to erase.")
     message = _message(target)
     own = [entry for entry in entries if _message(entry) == message]
-    contents = {content for entry in own if entry.body_digest is None and (content := _content(entry))}
-    calls = {call.id for entry in own for call in getattr(entry.fact, "calls", ())}
-    return [entry for entry in entries if _message(entry) == message or _repeats(entry, contents, calls)]
+    wanted = _Wanted(
+        frozenset(entry.seq for entry in own),
+        frozenset(content for entry in own if (content := _content(entry)) and content != ERASED),
+        frozenset(call.id for entry in own for call in getattr(entry.fact, "calls", ())),
+    )
+    found = [_holder(entry, wanted) for entry in entries]
+    return [holder for holder in found if holder is not None]
 
 
-def holds_open_call(entries: Sequence[Entry], state: State) -> bool:
+def holds_open_call(holders: Sequence[Holder], state: State) -> bool:
     """Tell whether one of these says what a call asks for that is still to be run."""
-    return bool(state.open_calls) and ("reply", state.reply_seq) in map(_message, entries)
+    return bool(state.open_calls) and any(_message(holder.entry) == ("reply", state.reply_seq) for holder in holders)
 
 
 def _message(entry: Entry) -> tuple[str, object]:
@@ -60,14 +92,19 @@ def _content(entry: Entry) -> Content:
     return content
 
 
-def _repeats(entry: Entry, contents: set[Content], calls: set[str]) -> bool:
+def _holder(entry: Entry, wanted: _Wanted) -> Holder | None:
+    own = entry.seq in wanted.seqs
     match entry.fact:
-        case ViewEdited(messages=messages):
-            return any(_copies(message, contents, calls) for message in messages)
-        case RunEnded(final_text=str(text)):
-            return text in map(text_of, contents)
-    return False
-
-
-def _copies(message: AgentMessage, contents: set[Content], calls: set[str]) -> bool:
-    return message.content in contents or any(call.id in calls for call in message.tool_calls)
+        case Compacted(view=view, seqs=seqs):
+            parts = [
+                at
+                for at, (message, seq) in enumerate(zip(view, seqs, strict=True))
+                if (seq or entry.seq) in wanted.seqs or wanted.is_in(message)
+            ]
+            return Holder(entry, tuple(parts)) if parts else None
+        case ViewEdited(messages=messages) if not own:
+            parts = [at for at, message in enumerate(messages) if wanted.is_in(message)]
+            return Holder(entry, tuple(parts)) if parts else None
+        case RunEnded(final_text=str(text)) if not own and text in map(text_of, wanted.contents):
+            return Holder(entry)
+    return Holder(entry) if own else None

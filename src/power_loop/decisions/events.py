@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from power_loop.facts.entries import (
+    BudgetReached,
     Cancelled,
+    Compacted,
+    CompactionSkipped,
     DefinitionChanged,
     Fact,
     InputReceived,
@@ -25,7 +28,9 @@ from power_loop.facts.events import (
     AgentErrorPayload,
     AgentEvent,
     AgentEventType,
+    AutoCompactStatusPayload,
     BaseEventPayload,
+    BudgetStatusPayload,
     HitRoundLimitStatusPayload,
     InputReceivedPayload,
     LlmDegradedPayload,
@@ -95,6 +100,9 @@ class Narrator:
         return [_log(f"definition {fact.digest[:8]}: {len(fact.tools)} tool(s)")]
 
     def _called(self, fact: ModelCalled, entry: Entry) -> _Told:
+        if fact.purpose == "summary":
+            started = AutoCompactStatusPayload("auto_compact", "started", entry.round)
+            return [(_T.STATUS_CHANGED, started)] if fact.attempt == 1 else []
         begun: _Told = [(_T.STREAM_STARTED, StreamStartedPayload())]
         if fact.wrap_up:
             limit = HitRoundLimitStatusPayload("hit_round_limit", fact.max_rounds)
@@ -160,6 +168,21 @@ class Narrator:
     def _note(self, fact: Note, _entry: Entry) -> _Told:
         return [(_T.USER_NOTIFICATION, UserNotificationPayload(fact.text))]
 
+    def _compacted(self, fact: Compacted, entry: Entry) -> _Told:
+        payload = AutoCompactStatusPayload(
+            "auto_compact", "completed", entry.round, fact.trigger, fact.before_tokens, fact.after_tokens
+        )
+        return [(_T.STATUS_CHANGED, payload)]
+
+    def _compaction_skipped(self, fact: CompactionSkipped, entry: Entry) -> _Told:
+        why = f"{fact.code}: {fact.reason}" if fact.reason else fact.code
+        payload = AutoCompactStatusPayload("auto_compact", "skipped", entry.round, why, fact.tokens, fact.tokens)
+        return [(_T.STATUS_CHANGED, payload)]
+
+    def _budget(self, fact: BudgetReached, _entry: Entry) -> _Told:
+        payload = BudgetStatusPayload("budget_reached", fact.scope, fact.unit, fact.limit, fact.spent)
+        return [(_T.STATUS_CHANGED, payload)]
+
     def _cancelled(self, fact: Cancelled, entry: Entry) -> _Told:
         return [(_T.LOOP_CANCELLED, LoopCancelledPayload(fact.reason, entry.round))]
 
@@ -188,6 +211,9 @@ _TELLERS: dict[str, Callable[[Narrator, Any, Entry], _Told]] = {
     "tool_started": Narrator._tool_started,  # noqa: SLF001
     "tool_finished": Narrator._tool_finished,  # noqa: SLF001
     "note": Narrator._note,  # noqa: SLF001
+    "compacted": Narrator._compacted,  # noqa: SLF001
+    "compaction_skipped": Narrator._compaction_skipped,  # noqa: SLF001
+    "budget_reached": Narrator._budget,  # noqa: SLF001
     "cancelled": Narrator._cancelled,  # noqa: SLF001
     "run_ended": Narrator._ended,  # noqa: SLF001
 }

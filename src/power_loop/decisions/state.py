@@ -4,17 +4,24 @@ Nothing here is stored; deleting a state loses nothing. It knows no stores, no m
 """
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
 
 from power_loop.decisions.call import Call
+from power_loop.decisions.carried import carried
+from power_loop.decisions.folding import Folding
+from power_loop.decisions.size import ContextSize
+from power_loop.decisions.spending import UNSETTLED, Tally, counts_seconds
 from power_loop.facts.entries import (
+    BudgetReached,
     Cancelled,
+    Compacted,
+    CompactionSkipped,
     DefinitionChanged,
     Fact,
     InputReceived,
+    ModelCalled,
     ModelFailed,
     ModelReplied,
     Note,
@@ -30,7 +37,6 @@ from power_loop.facts.entries import (
 from power_loop.facts.ids import call_id
 from power_loop.facts.journal import FACTS, Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, text_of
-from power_loop.facts.usage import LLMTokenUsage, add_cost
 
 WRAP_UP = "wrap_up"
 """Topic of the note that asks for a final answer at the round limit."""
@@ -38,75 +44,46 @@ CONTINUE = "continue"
 """Topic of the note that reopens a conversation whose last word was the model's."""
 
 
-class State:
+class State(msgspec.Struct):
     """Everything that follows from a journal and is still needed."""
 
-    __slots__ = (
-        "attempts",
-        "calls",
-        "cancel",
-        "cost",
-        "cost_since_input",
-        "deaths",
-        "deferred",
-        "definition",
-        "ended_entry",
-        "failure",
-        "head_digest",
-        "head_seq",
-        "in_flight",
-        "messages",
-        "offered",
-        "open_calls",
-        "reply_fresh",
-        "reply_length",
-        "reply_needed",
-        "reply_position",
-        "reply_seq",
-        "reply_text",
-        "rounds",
-        "run",
-        "run_open",
-        "started_entry",
-        "unheard",
-        "usage",
-        "usage_since_input",
-        "wire_ids",
-        "wrap_up",
-    )  # fmt: skip
-
-    def __init__(self, head_seq: int = 0, head_digest: bytes = b"") -> None:
-        self.head_seq = head_seq
-        self.head_digest = head_digest
-        self.messages: list[AgentMessage] = []
-        self.deferred: list[AgentMessage] = []
-        self.calls: dict[str, Call] = {}
-        self.open_calls = 0
-        self.wire_ids: set[str] = set()
-        self.offered: frozenset[str] = frozenset()
-        self.definition = ""
-        self.run = 0
-        self.run_open = False
-        self.started_entry: Entry | None = None
-        self.ended_entry: Entry | None = None
-        self.cancel: Cancelled | None = None
-        self.in_flight = False
-        self.attempts = 0
-        self.failure: ModelFailed | None = None
-        self.deaths = 0
-        self.rounds = 0
-        self.wrap_up = False
-        self.reply_needed = False
-        self.unheard = False
-        self.reply_fresh = False
-        self.reply_position = 0
-        self.reply_length = 0
-        self.reply_seq = 0
-        self.reply_text = ""
-        self.usage = LLMTokenUsage()
-        self.usage_since_input = LLMTokenUsage()
-        self.cost: Decimal | None = None
-        self.cost_since_input: Decimal | None = None
+    head_seq: int = 0
+    head_digest: bytes = b""
+    time: int = 0
+    messages: list[AgentMessage] = msgspec.field(default_factory=list)
+    seqs: list[int] = msgspec.field(default_factory=list)
+    deferred: list[tuple[AgentMessage, int]] = msgspec.field(default_factory=list)
+    calls: dict[str, Call] = msgspec.field(default_factory=dict)
+    open_calls: int = 0
+    wire_ids: set[str] = msgspec.field(default_factory=set)
+    offered: frozenset[str] = frozenset()
+    definition: str = ""
+    run: int = 0
+    run_open: bool = False
+    run_began: int = 0
+    started_entry: Entry | None = None
+    started_fact: RunStarted | None = None
+    ended_entry: Entry | None = None
+    cancel: Cancelled | None = None
+    in_flight: bool = False
+    attempts: int = 0
+    failure: ModelFailed | None = None
+    deaths: int = 0
+    rounds: int = 0
+    wrap_up: bool = False
+    reply_needed: bool = False
+    unheard: bool = False
+    reply_fresh: bool = False
+    reply_position: int = 0
+    reply_length: int = 0
+    reply_seq: int = 0
+    reply_text: str = ""
+    total: Tally = msgspec.field(default_factory=Tally)
+    since_input: Tally = msgspec.field(default_factory=Tally)
+    budget_reached: BudgetReached | None = None
+    size: ContextSize = msgspec.field(default_factory=ContextSize)
+    folding: Folding = msgspec.field(default_factory=Folding)
+    compacted: int = 0
 
     def apply(self, entry: Entry) -> None:
         """Take in the next entry. Constant time, but for an edit of the view."""
@@ -117,11 +94,12 @@ class State:
             _ = entry.fact  # an unknown essential kind stops here
         self.head_seq = entry.seq
         self.head_digest = entry.digest
+        self.time = entry.time
 
     @property
     def started(self) -> RunStarted | None:
         """The newest run's start."""
-        return _fact(self.started_entry, RunStarted)
+        return self.started_fact if self.started_entry is None else _fact(self.started_entry, RunStarted)
 
     @property
     def ended(self) -> RunEnded | None:
@@ -140,44 +118,74 @@ class State:
 
     def _input_received(self, entry: Entry) -> None:
         fact = _of(entry, InputReceived)
-        self._say(AgentMessage(fact.role, fact.content, name=fact.name))
+        self._say(AgentMessage(fact.role, fact.content, name=fact.name), entry.seq)
         self.rounds = self.deaths = self.attempts = 0
         self.failure = None
         self.wrap_up = False
         self.reply_needed = True
         self.unheard = not self.run_open
-        self.usage_since_input = LLMTokenUsage()
-        self.cost_since_input = None
+        self.since_input = Tally()
+        self.budget_reached = None
+        self.folding.renewed()
 
     def _run_started(self, entry: Entry) -> None:
+        if self.run_open:
+            self._cut_off()
         self.started_entry = entry
         self.ended_entry = None
         self.run = entry.run
+        self.run_began = entry.time
         self.run_open = True
         self.unheard = False
         self.cancel = None
         self.failure = None
+        self.budget_reached = None
+        self.folding.renewed()
         self.attempts = 0
         if self.in_flight:
             self.deaths += 1
             self.in_flight = False
+            for tally in self._tallies():
+                tally.lost()
         if '"force":true' in entry.body and _of(entry, RunStarted).force:
             self.deaths = 0
+
+    def _cut_off(self) -> None:
+        """Count the time of a run whose driver died by its entries; the wall clock is all there is to go by."""
+        started = self.started
+        if started is not None and counts_seconds(started.limits):
+            self._took(max(self.time - self.run_began, 0) / 1000)
 
     def _definition_changed(self, entry: Entry) -> None:
         fact = _of(entry, DefinitionChanged)
         self.definition = fact.digest
         self.offered = frozenset(tool["function"]["name"] for tool in fact.tools)
+        self.size.defined(fact)
 
-    def _model_called(self, _entry: Entry) -> None:
+    def _model_called(self, entry: Entry) -> None:
         self.in_flight = True
         self.reply_fresh = False
         self.attempts += 1
         self.failure = None
+        if '"reserved' in entry.body:
+            for tally in self._tallies():
+                tally.called(_of(entry, ModelCalled))
+        if '"purpose":' not in entry.body:
+            self.size.asked(self.messages)
 
     def _model_failed(self, entry: Entry) -> None:
+        fact = self.failure = _of(entry, ModelFailed)
         self.in_flight = False
-        self.failure = _of(entry, ModelFailed)
+        self.folding.failed(fact)
+        if self.folding.pressed:
+            self.attempts = 0
+        for tally in self._tallies():
+            if fact.code in UNSETTLED:
+                tally.lost()
+            tally.paid(fact.usage, fact.cost)
+
+    def _tallies(self) -> tuple[Tally, Tally]:
+        return self.total, self.since_input
 
     def _model_replied(self, entry: Entry) -> None:
         fact = _of(entry, ModelReplied)
@@ -188,23 +196,23 @@ class State:
         self.reply_needed = False
         self.reply_fresh = True
         self.reply_seq = entry.seq
-        self.usage += fact.usage
-        self.usage_since_input += fact.usage
-        self.cost = add_cost(self.cost, fact.cost)
-        self.cost_since_input = add_cost(self.cost_since_input, fact.cost)
+        self.total.paid(fact.usage, fact.cost)
+        self.since_input.paid(fact.usage, fact.cost)
         self.reply_position = len(self.messages)
         self._take_reply(fact, fact.calls)
+        self.size.replied(fact.usage, len(self.messages))
+        self.folding.replied()
 
     def _reply_edited(self, entry: Entry) -> None:
         """Replace the reply where it stands; what came behind it stays behind it and behind the results it wants."""
         fact = _of(entry, ReplyEdited)
-        behind = self.messages[self.reply_position + self.reply_length :]
-        del self.messages[self.reply_position :]
+        at = self.reply_position + self.reply_length
+        behind = [*zip(self.messages[at:], self.seqs[at:], strict=True), *self.deferred]
+        del self.messages[self.reply_position :], self.seqs[self.reply_position :]
         self._take_reply(fact, fact.calls)
-        behind += self.deferred
-        self.deferred = behind if self.open_calls else []
+        self.deferred = behind
         if not self.open_calls:
-            self.messages += behind
+            self._undefer()
 
     def _take_reply(self, fact: ModelReplied | ReplyEdited, recorded: tuple[RecordedCall, ...]) -> None:
         """Put the reply where it belongs. One without any content leaves no message: providers refuse those."""
@@ -219,6 +227,7 @@ class State:
         if self.reply_length:
             calls = tuple(call.to_tool_call() for call in self.calls.values())
             self.messages.append(AgentMessage(MessageRole.ASSISTANT, fact.content, calls))
+            self.seqs.append(self.reply_seq)
 
     def _tool_started(self, entry: Entry) -> None:
         fact = _of(entry, ToolStarted)
@@ -233,7 +242,8 @@ class State:
 
     def _tool_finished(self, entry: Entry) -> None:
         fact = _of(entry, ToolFinished)
-        self.calls[fact.call].result = fact
+        call = self.calls[fact.call]
+        call.result, call.result_seq = fact, entry.seq
         self.open_calls -= 1
         self.reply_fresh = False
         if self.open_calls == 0:
@@ -245,9 +255,15 @@ class State:
             call.position = len(self.messages)
             content = call.result.content if call.result else ""
             self.messages.append(AgentMessage(MessageRole.TOOL, content, tool_call_id=call.recorded.id))
-        self.messages.extend(self.deferred)
-        self.deferred = []
+            self.seqs.append(call.result_seq)
+        self._undefer()
         self.reply_needed = True
+
+    def _undefer(self) -> None:
+        for message, seq in self.deferred:
+            self.messages.append(message)
+            self.seqs.append(seq)
+        self.deferred = []
 
     def _result_edited(self, entry: Entry) -> None:
         fact = _of(entry, ResultEdited)
@@ -261,7 +277,7 @@ class State:
 
     def _note(self, entry: Entry) -> None:
         fact = _of(entry, Note)
-        self._say(AgentMessage(fact.role, fact.text))
+        self._say(AgentMessage(fact.role, fact.text), entry.seq)
         if fact.topic == WRAP_UP:
             self.wrap_up = True
         elif fact.topic == CONTINUE:
@@ -274,12 +290,50 @@ class State:
     def _view_edited(self, entry: Entry) -> None:
         fact = _of(entry, ViewEdited)
         self.messages[fact.start : fact.stop] = fact.messages
+        self.seqs[fact.start : fact.stop] = [entry.seq] * len(fact.messages)
+        self.size.edited()
         if self.reply_position >= fact.stop:
             self.reply_position += len(fact.messages) - (fact.stop - fact.start)
         elif self.reply_position >= fact.start:
             self.reply_fresh = False
         for call in self.calls.values():
             call.position = -1
+
+    def _compacted(self, entry: Entry) -> None:
+        """Start from what the fold left: the same state, whether what came before it was replayed or not."""
+        fact = _of(entry, Compacted)
+        self.messages = list(fact.view)
+        self.seqs = [seq or entry.seq for seq in fact.seqs]
+        for name, value in carried(fact.carried).items():
+            setattr(self, name, value)
+        self.started_entry = self.ended_entry = None
+        self.run, self.run_open = entry.run, True
+        self.calls, self.wire_ids = {}, {call.id for message in fact.view for call in message.tool_calls}
+        replies = [at for at, message in enumerate(fact.view) if message.role is MessageRole.ASSISTANT]
+        self.reply_position = replies[-1] if replies else 0
+        self.reply_length = int(bool(replies))
+        self.reply_text = fact.view[replies[-1]].text if replies else ""
+        self.reply_seq = self.seqs[replies[-1]] if replies else 0
+        self.compacted = entry.seq
+        self.size.edited()
+        self.folding.compacted()
+        self._folding_settled(fact)
+        self.deaths = 0
+
+    def _compaction_skipped(self, entry: Entry) -> None:
+        fact = _of(entry, CompactionSkipped)
+        self.folding.skipped(fact)
+        self._folding_settled(fact)
+
+    def _folding_settled(self, fact: Compacted | CompactionSkipped) -> None:
+        for tally in self._tallies():
+            tally.paid(fact.usage, fact.cost)
+        self.in_flight = self.reply_fresh = False
+        self.failure = None
+        self.attempts = 0
+
+    def _budget_reached(self, entry: Entry) -> None:
+        self.budget_reached = _of(entry, BudgetReached)
 
     def _cancelled(self, entry: Entry) -> None:
         fact = _of(entry, Cancelled)
@@ -291,9 +345,19 @@ class State:
         self.run_open = False
         self.in_flight = False
         self.reply_fresh = False
+        if '"elapsed_ms":' in entry.body:
+            self._took(_of(entry, RunEnded).elapsed_ms / 1000)
 
-    def _say(self, message: AgentMessage) -> None:
-        (self.deferred if self.open_calls else self.messages).append(message)
+    def _took(self, seconds: float) -> None:
+        for tally in self._tallies():
+            tally.seconds += seconds
+
+    def _say(self, message: AgentMessage, seq: int) -> None:
+        if self.open_calls:
+            self.deferred.append((message, seq))
+        else:
+            self.messages.append(message)
+            self.seqs.append(seq)
 
 
 _APPLIERS: dict[str, Callable[[State, Entry], None]] = {

@@ -5,15 +5,17 @@ from typing import TypeAlias
 import msgspec
 
 from power_loop.decisions.calls import Fate, fate
+from power_loop.decisions.folding import fold_due, folding_is_over
 from power_loop.decisions.state import State
-from power_loop.facts.entries import Limits, ModelFailed, RunStatus
+from power_loop.facts.entries import CompactTrigger, Limits, ModelFailed, RunStatus
 
 
 class RunLimits(msgspec.Struct, frozen=True):
-    """What a run may do: the recorded limits, and the names of the tools that this process can run."""
+    """What a run may do: the recorded limits, the names of the tools that this process can run, can it compact?"""
 
     recorded: Limits
     runnable: frozenset[str] = frozenset()
+    compacts: bool = False
 
 
 class CallModel(msgspec.Struct, frozen=True):
@@ -22,6 +24,14 @@ class CallModel(msgspec.Struct, frozen=True):
     attempt: int = 1
     delay: float = 0.0
     wrap_up: bool = False
+
+
+class Compact(msgspec.Struct, frozen=True):
+    """Fold older messages into a summary, for this reason: ``attempt`` and ``delay`` as for a model call."""
+
+    trigger: CompactTrigger
+    attempt: int = 1
+    delay: float = 0.0
 
 
 class RunTools(msgspec.Struct, frozen=True):
@@ -36,7 +46,7 @@ class EndRun(msgspec.Struct, frozen=True):
     status: RunStatus
 
 
-Step: TypeAlias = CallModel | RunTools | EndRun
+Step: TypeAlias = CallModel | Compact | RunTools | EndRun
 
 
 def next_step(state: State, limits: RunLimits) -> Step | None:
@@ -49,11 +59,20 @@ def next_step(state: State, limits: RunLimits) -> Step | None:
         return _next_tools(state, limits)
     if not state.reply_needed:
         return EndRun("hit_round_limit" if state.wrap_up else "completed")
+    if state.budget_reached is not None:
+        return EndRun("budget_exceeded")
     if state.deaths >= limits.recorded.max_deaths:
         return EndRun("crash_loop")
+    return _next_call(state, limits)
+
+
+def _next_call(state: State, limits: RunLimits) -> Step:
+    delay = state.failure.delay if state.failure is not None else 0.0
+    trigger = fold_due(state, limits.recorded.compact_at) if limits.compacts else None
+    if trigger is not None:
+        return EndRun("context_full") if folding_is_over(state) else Compact(trigger, state.attempts + 1, delay)
     if state.failure is not None and not state.failure.retry:
         return EndRun(_failed_status(state.failure))
-    delay = state.failure.delay if state.failure is not None else 0.0
     wrap_up = state.wrap_up or state.rounds >= limits.recorded.max_rounds
     return CallModel(state.attempts + 1, delay, wrap_up)
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from power_loop.decisions.endings import abort_answers
+from power_loop.decisions.spending import raised
 from power_loop.decisions.state import CONTINUE, State
 from power_loop.facts.entries import Fact, InputReceived, Note, RunStarted
 from power_loop.facts.errors import SessionPendingError
@@ -70,6 +71,8 @@ def _reopen(state: State, started: RunStarted) -> list[Fact]:
             return []
         return [started, Note(CONTINUE, CONTINUE_TEXT)]
     if ended.status == "crash_loop" and not started.force:
+        return []
+    if state.budget_reached is not None and not raised(state.budget_reached, started.limits):
         return []
     return [started] if state.reply_needed else []
 

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from power_loop.decisions.state import WRAP_UP, State
-from power_loop.decisions.steps import CallModel
+from power_loop.decisions.steps import CallModel, Compact
+from power_loop.engine.budget import reservation
 from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.retry import failed_attempt
 from power_loop.engine.run import Run
-from power_loop.facts.entries import Fact, ModelCalled, ModelFailed, ModelReplied, Note, RecordedCall
+from power_loop.facts.entries import BudgetReached, Fact, ModelCalled, ModelFailed, ModelReplied, Note, RecordedCall
 from power_loop.facts.events import (
     AgentEvent,
     AgentEventType,
@@ -56,7 +59,7 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
     )
 
 
-async def pause(step: CallModel, run: Run) -> bool:
+async def pause(step: CallModel | Compact, run: Run) -> bool:
     """Make the pause before a retry. Returns False when a cancel cut it short."""
     if step.delay > 0:
         await run.flush()
@@ -76,8 +79,16 @@ async def call_model(step: CallModel, run: Run) -> None:
 
 async def make_call(step: CallModel, run: Run, request: LLMRequest, edited: Sequence[str] = ()) -> None:
     """Record the call, make it, and stage the reply or the failure; the next commit writes it."""
-    rounds = run.limits.recorded.max_rounds
-    await run.commit(ModelCalled(step.attempt, wrap_up=step.wrap_up, max_rounds=rounds, edited=tuple(edited)))
+    limits, state = run.limits.recorded, run.state
+    held = reservation(run, state.size.tokens(state.messages), request.max_tokens) if run.reserves else None
+    if isinstance(held, BudgetReached):
+        await run.commit(held)
+        return
+    called = ModelCalled(step.attempt, wrap_up=step.wrap_up, max_rounds=limits.max_rounds, edited=tuple(edited))
+    if held is not None:
+        called = msgspec.structs.replace(called, reserved=held.cost, reserved_tokens=held.tokens)
+        request = msgspec.structs.replace(request, max_tokens=held.max_tokens)
+    await run.commit(called)
     run.stage(await _attempt(step, run, request))
 
 

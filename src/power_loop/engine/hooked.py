@@ -6,17 +6,20 @@ import msgspec
 
 from power_loop.decisions.calls import answer
 from power_loop.decisions.state import WRAP_UP
-from power_loop.decisions.steps import CallModel, EndRun, RunTools
+from power_loop.decisions.steps import CallModel, Compact, EndRun, RunTools
 from power_loop.decisions.views import check_view, splice
 from power_loop.engine.call_model import WRAP_UP_TEXT, make_call, pause, prepare, record_calls, replied
+from power_loop.engine.compact import compact
 from power_loop.engine.end_run import end_run
 from power_loop.engine.run import Run
 from power_loop.engine.run_tools import run_tools
 from power_loop.facts import jsontext
-from power_loop.facts.entries import Note, ReplyEdited, RoundSkipped
+from power_loop.facts.entries import CompactionSkipped, Note, ReplyEdited, RoundSkipped
 from power_loop.facts.errors import HookError, InvalidRequestError
 from power_loop.facts.messages import AgentMessage, MessageRole, to_message
 from power_loop.ports.hooks import (
+    CompactAfterCtx,
+    CompactBeforeCtx,
     HookDirective,
     HookPoint,
     LlmAfterCtx,
@@ -62,6 +65,30 @@ async def hooked_call_model(step: CallModel, run: Run) -> None:
     await make_call(step, run, request, edited)
     if run.state.reply_fresh:
         await _after_reply(run)
+
+
+async def hooked_compact(step: Compact, run: Run) -> None:
+    """compact.before, the fold, compact.after."""
+    hooks, before = run.services.hooks, list(run.state.messages)
+    if hooks.has(HookPoint.COMPACT_BEFORE):
+        await run.flush()
+        ctx = await hooks.run(CompactBeforeCtx(session_id=run.session_id, messages=before))
+        if ctx.directive is HookDirective.SKIP:
+            await run.commit(CompactionSkipped("hook_skip", tokens=run.state.size.tokens(before)))
+            return
+    folds = run.state.compacted
+    await compact(step, run)
+    if run.state.compacted != folds and hooks.has(HookPoint.COMPACT_AFTER):
+        await run.flush()
+        after = list(run.state.messages)
+        await hooks.run(
+            CompactAfterCtx(
+                session_id=run.session_id,
+                messages=after,
+                messages_before_count=len(before),
+                messages_after_count=len(after),
+            )
+        )
 
 
 async def hooked_run_tools(step: RunTools, run: Run) -> None:

@@ -14,7 +14,7 @@ from power_loop.decisions.state import State
 from power_loop.engine.commands import command_fact
 from power_loop.engine.services import Services
 from power_loop.engine.shield import finished, settled
-from power_loop.facts.chain import seal
+from power_loop.facts.chain import seal, verify
 from power_loop.facts.entries import Fact
 from power_loop.facts.errors import (
     CancelRequested,
@@ -44,8 +44,18 @@ class Snapshot(NamedTuple):
 
 
 def load_state(record: SessionRecord, entries: Sequence[Entry]) -> State:
-    """Replay a journal and check it against its session row."""
-    state = replay(entries, base_seq=record.anchor_seq - 1, base_digest=record.anchor_digest)
+    """Replay a journal, whole or from its anchor on, and check it against its session row."""
+    before = max(record.anchor_seq - entries[0].seq, 0) if entries else 0
+    if before:
+        verify(
+            entries[:before],
+            base_seq=record.base_seq,
+            base=record.base_digest,
+            head_seq=record.anchor_seq - 1,
+            head=record.anchor_digest,
+            where=f"Session {record.id!r}",
+        )
+    state = replay(entries[before:], base_seq=record.anchor_seq - 1, base_digest=record.anchor_digest)
     if (state.head_seq, state.head_digest) != (record.head_seq, record.head_digest):
         raise StoreCorrupt(
             f"Session {record.id!r}: the journal ends at entry {state.head_seq}, its row says {record.head_seq}.",

@@ -4,10 +4,11 @@ import contextlib
 from collections.abc import Awaitable
 
 from power_loop.decisions.state import State
-from power_loop.decisions.steps import CallModel, EndRun, RunTools, Step
+from power_loop.decisions.steps import CallModel, Compact, EndRun, RunTools, Step
 from power_loop.engine.call_model import call_model
+from power_loop.engine.compact import compact
 from power_loop.engine.end_run import end_run
-from power_loop.engine.hooked import hooked_call_model, hooked_end_run, hooked_run_tools, hooked_start
+from power_loop.engine.hooked import hooked_call_model, hooked_compact, hooked_end_run, hooked_run_tools, hooked_start
 from power_loop.engine.journal import Redirected
 from power_loop.engine.run import Run
 from power_loop.engine.run_tools import run_tools
@@ -51,6 +52,8 @@ def _taken(step: Step, run: Run) -> Awaitable[object]:
     match step:
         case CallModel():
             return hooked_call_model(step, run) if hooked else call_model(step, run)
+        case Compact():
+            return hooked_compact(step, run) if hooked else compact(step, run)
         case RunTools():
             return hooked_run_tools(step, run) if hooked else run_tools(step, run)
         case EndRun():

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from power_loop.decisions.spending import budgets
 from power_loop.decisions.state import State
 from power_loop.decisions.steps import RunLimits
 from power_loop.engine.cancellation import CancellationToken
@@ -37,7 +38,11 @@ class Run:
     ) -> None:
         self.session_id = session_id
         self.services = services
-        self.limits = RunLimits(services.limits, services.runnable())
+        self.limits = RunLimits(services.limits, services.runnable(), services.compactor is not None)
+        self.reserves = (services.model is not None and services.model.prices is not None) or any(
+            budgets(services.limits)
+        )
+        """Whether calls set something aside: there is a budget, or prices are known."""
         self.journal = Journal(session_id, services, plan, snapshot)
         self.interrupt = Interrupt()
         self.deadline = Deadline()
@@ -51,6 +56,7 @@ class Run:
         self._renewing: asyncio.Task[None] | None = None
         self._processes: ProcessScope | None = None
         self._call_deadline: float | None = None
+        self._began = services.clock.monotonic()
         if self._token.polled:
             self._poll()
 
@@ -169,6 +175,10 @@ class Run:
     def has_processes(self) -> bool:
         """Whether tools have started processes in this run."""
         return self._processes is not None and self._processes.used
+
+    def elapsed(self) -> float:
+        """Return the seconds since this run began."""
+        return self.services.clock.monotonic() - self._began
 
     def call_time_left(self) -> float | None:
         """Return the seconds that the retry policy leaves for the reply that is due; None for no bound."""

@@ -11,8 +11,10 @@ from power_loop.facts.clock import SYSTEM_CLOCK, Clock
 from power_loop.facts.entries import DefinitionChanged, Limits, RecordedCall
 from power_loop.facts.events import AgentEvent
 from power_loop.facts.journal import Entry
+from power_loop.ports.compactor import Compactor
 from power_loop.ports.hooks import AgentHooks
 from power_loop.ports.llm import LLMService, definition_digest_source
+from power_loop.ports.models import ModelInfo
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import SessionStore
 from power_loop.ports.tools import ToolDefinition
@@ -71,6 +73,9 @@ class Services(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     clock: Clock = SYSTEM_CLOCK
     listeners: tuple[Listener, ...] = ()
+    model: ModelInfo | None = None
+    """What is known of the model; None: nothing."""
+    compactor: Compactor | None = None
 
     def runnable(self) -> frozenset[str]:
         """Return the names of the tools that this process can run."""

@@ -80,9 +80,9 @@ class StoreCare:
         """
         async with self._driver.seat(session_id, on_busy):
             record, entries = await self.store.load(session_id, whole=True)
-            holders = holders_of(entries, seq)
+            holders = [holder for holder in holders_of(entries, seq) if not holder.erased]
             said = jsontext.clean(reason)[0]
-            facts = [erasure_of(entry, said) for entry in holders if entry.body_digest is None]
+            facts = [erasure_of(entry, said, parts) for entry, parts in holders]
 
             def plan(state: State) -> Sequence[Fact]:
                 if holds_open_call(holders, state):
@@ -90,7 +90,7 @@ class StoreCare:
                 return facts
 
             await self._driver.record(session_id, plan, record)
-        return [entry.seq for entry in holders if entry.body_digest is None]
+        return [holder.entry.seq for holder in holders]
 
     async def search(self, query: str, *, session_id: str | None = None, limit: int = 20) -> list[SearchHit]:
         """Find what was said, newest first: the entries that have every word of ``query``.

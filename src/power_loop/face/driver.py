@@ -194,10 +194,15 @@ class Driver:
         await journal.open()
         await journal.commit_and_release()
 
-    async def look(self, session_id: str) -> tuple[State, Sequence[Entry]]:
+    async def look(self, session_id: str) -> State:
         """Return what a session's journal says now, as durable."""
         record, entries = await self._store.load(session_id)
-        return load_state(record, entries), entries
+        return load_state(record, entries)
+
+    async def look_back(self, session_id: str) -> tuple[SessionRecord, State, Sequence[Entry]]:
+        """Return a session's row, what its journal says now, and all that the journal still has."""
+        record, entries = await self._store.load(session_id, whole=True)
+        return record, load_state(record, entries), entries
 
     def started(self, services: Services, *, force: bool = False) -> RunStarted:
         """Return the fact that opens a run."""
@@ -205,7 +210,7 @@ class Driver:
 
     def services(self, listener: Listener | None = None) -> Services:
         """Return what a run works with, as of now."""
-        retry = self._config.retries(self._llm)
+        retry, model = self._config.retries(self._llm), self._config.model(self._llm)
         return Services(
             store=self._store,
             llm=self._llm,
@@ -213,10 +218,12 @@ class Driver:
             definition=self._defined(),
             hooks=self._hooks,
             retry=retry,
-            limits=self._config.limits(retry),
+            limits=self._config.limits(retry, model),
             temperature=self._config.temperature,
             max_tokens=self._config.max_tokens,
             clock=self._clock,
+            model=model,
+            compactor=self._config.compactor,
             listeners=self._listeners if listener is None else (*self._listeners, listener),
         )
 

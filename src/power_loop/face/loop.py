@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from power_loop.decisions.endings import abort_answers
+from power_loop.decisions.history import said_by, unfolded
 from power_loop.decisions.state import State
 from power_loop.decisions.verbs import OnPending, plan_resume
 from power_loop.engine.cancellation import CancelSource
@@ -21,7 +22,7 @@ from power_loop.face.driver import Driver, to_registry, to_service
 from power_loop.face.inputs import Input, checked_id, checked_metadata
 from power_loop.face.kernel_thread import sync_twin
 from power_loop.face.observers import MessageSink
-from power_loop.face.reports import info_of, pending_of, usage_of
+from power_loop.face.reports import conversation, info_of, pending_of, usage_of
 from power_loop.face.seats import SEATS
 from power_loop.face.watch import AgentStream, watch_journal
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock
@@ -186,19 +187,26 @@ class StatefulAgentLoop(StoreCare):
 
     # -- verbs that look
 
-    async def get_messages(self, session_id: str) -> list[dict[str, Any]]:
-        """Return the model's view as OpenAI-style dicts."""
-        state, _ = await self._driver.look(session_id)
-        return [message.to_openai_message() for message in state.messages]
+    async def get_messages(
+        self, session_id: str, *, include_compacted: bool = False, with_seq: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return the model's view as OpenAI-style dicts.
+
+        ``include_compacted``: also what compactions have folded away, each with ``"compacted": True``, in front of
+        the summary that took its place. ``with_seq``: each with ``"seq"``, the number of its entry.
+        """
+        if not include_compacted:
+            return conversation(said_by(await self._driver.look(session_id)), with_seq=with_seq)
+        record, _, entries = await self._driver.look_back(session_id)
+        return conversation(unfolded(entries, pruned=record.base_seq > 0), with_seq=with_seq)
 
     async def get_pending(self, session_id: str) -> dict[str, Any] | None:
         """Return the open tool calls, or None."""
-        state, _ = await self._driver.look(session_id)
-        return pending_of(state)
+        return pending_of(await self._driver.look(session_id))
 
     async def get_usage(self, session_id: str) -> UsageReport:
         """Return tokens and cost of a session, in total and by reply."""
-        state, entries = await self._driver.look(session_id)
+        _, state, entries = await self._driver.look_back(session_id)
         return usage_of(state, entries)
 
     async def list_sessions(self, *, limit: int = 100, before: str | None = None) -> list[SessionInfo]:

@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from power_loop.decisions.events import Narrator
-from power_loop.facts.entries import InputReceived, ModelReplied, Note, RecordedCall, ToolFinished
+from power_loop.facts.entries import (
+    Compacted,
+    InputReceived,
+    ModelCalled,
+    ModelReplied,
+    Note,
+    RecordedCall,
+    ToolFinished,
+)
 from power_loop.facts.events import AgentEvent
 from power_loop.facts.ids import call_id
 from power_loop.facts.journal import Entry
@@ -167,7 +175,16 @@ class SinkObserver:
                 sink.on_message_appended(message.to_openai_message(), round_index=entry.round)
                 if fact.closes_round:
                     sink.on_round_ended(entry.round, usage=self._usage.pop(session_id, None))
-            case _ if entry.kind == "model_called":
+            case Compacted():
+                sink.on_compaction(
+                    fold_start_idx=fact.start,
+                    fold_end_idx=fact.stop - 1,
+                    summary_text=fact.summary,
+                    before_tokens=fact.before_tokens,
+                    after_tokens=fact.after_tokens,
+                    round_index=entry.round,
+                )
+            case ModelCalled(purpose="reply"):
                 sink.on_round_started(entry.round)
 
     def _tell_reply(self, session_id: str, entry: Entry, fact: ModelReplied) -> None:

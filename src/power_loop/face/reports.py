@@ -5,11 +5,12 @@ from decimal import Decimal
 from typing import Any
 
 from power_loop.decisions.endings import final_text
+from power_loop.decisions.history import Said
 from power_loop.decisions.state import State
 from power_loop.engine.journal import load_state
 from power_loop.face.config import RoundUsage, SessionInfo, StatefulResult, UsageReport
 from power_loop.facts.clock import SYSTEM_CLOCK, Instant
-from power_loop.facts.entries import ModelReplied, RunEnded
+from power_loop.facts.entries import Compacted, ModelReplied, RunEnded
 from power_loop.facts.errors import JournalTooNew
 from power_loop.facts.journal import Entry
 from power_loop.ports.store import SessionRecord, SessionStore
@@ -22,8 +23,12 @@ _WAITS = {
     "error": "resume or a new input: the last run ended with an error",
     "crash_loop": "resume(force=True) or a new input: model calls kept dying",
     "too_new": "a newer release of power-loop: this one can only read it",
+    "budget_exceeded": "resume with a higher budget, or a new input",
+    "context_full": "resume or a new input: the conversation does not fit the model's context window",
     "hit_round_limit": "resume with a higher max_rounds, or a new input",
 }
+
+_PAID = frozenset({ModelReplied.kind, Compacted.kind})
 
 
 def result_of(session_id: str, state: State) -> StatefulResult:
@@ -40,8 +45,8 @@ def result_of(session_id: str, state: State) -> StatefulResult:
         rounds=state.rounds,
         pending_tool_calls=pending,
         session_id=session_id,
-        usage=state.usage_since_input,
-        cost=state.cost_since_input,
+        usage=state.since_input.usage,
+        cost=state.since_input.cost,
         error=error,
     )
 
@@ -60,14 +65,24 @@ def pending_of(state: State) -> dict[str, Any] | None:
     }
 
 
+def conversation(said: Sequence[Said], *, with_seq: bool) -> list[dict[str, Any]]:
+    """Return messages as a host reads them, folded ones marked."""
+    return [
+        item.message.to_openai_message()
+        | ({"compacted": True} if item.compacted else {})
+        | ({"seq": item.seq} if with_seq else {})
+        for item in said
+    ]
+
+
 def usage_of(state: State, entries: Sequence[Entry]) -> UsageReport:
-    """Return tokens and cost, in total and by reply."""
+    """Return tokens and cost, in total and by reply; summaries of older messages are among the replies."""
     rounds: list[RoundUsage] = []
     for entry in entries:
-        if entry.kind == "model_replied" and isinstance(fact := entry.fact, ModelReplied):
+        if entry.kind in _PAID and isinstance(fact := entry.fact, ModelReplied | Compacted):
             cost = None if fact.cost is None else Decimal(fact.cost)
             rounds.append(RoundUsage(entry.seq, entry.round, fact.model, fact.usage, cost))
-    return UsageReport(state.usage, state.cost, rounds)
+    return UsageReport(state.total.usage, state.total.cost, rounds)
 
 
 def _status_of(last: Entry) -> str:

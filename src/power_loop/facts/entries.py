@@ -1,9 +1,11 @@
 """Facts: what can become true in a session, one class per kind of entry."""
 
+from decimal import Decimal
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
+from power_loop.facts.errors import ConfigError
 from power_loop.facts.messages import AgentMessage, Content, MessageRole
 from power_loop.facts.usage import LLMTokenUsage
 
@@ -17,8 +19,14 @@ RunStatus: TypeAlias = Literal[
     "degraded",
     "hook_break",
     "crash_loop",
+    "budget_exceeded",
+    "context_full",
     "error",
 ]
+CallPurpose: TypeAlias = Literal["reply", "summary"]
+CompactTrigger: TypeAlias = Literal["threshold", "context_too_long"]
+BudgetScope: TypeAlias = Literal["run", "session", "tree"]
+BudgetUnit: TypeAlias = Literal["tokens", "seconds", "cost"]
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -50,13 +58,45 @@ class InputReceived(Fact, frozen=True):
     cleaned: bool = False
 
 
+class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What may be spent; None is no bound.
+
+    ``tokens`` are input and output together; ``seconds`` is the time of runs; ``cost`` is US dollars, kept as text and
+    taken as a Decimal, a number or text. Raises ConfigError for figures that are not positive.
+    """
+
+    tokens: int | None = None
+    seconds: float | None = None
+    cost: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            cost = None if self.cost is None else Decimal(str(self.cost))
+            bad = any(figure is not None and not figure > 0 for figure in (self.tokens, self.seconds, cost))
+        except (ArithmeticError, TypeError) as error:
+            raise ConfigError(f"A Budget's cost is US dollars, such as '0.50', got {self.cost!r}.") from error
+        if bad or (cost is not None and not cost.is_finite()):
+            raise ConfigError(f"A Budget's figures must be positive, got {self!r}.")
+        if cost is not None:
+            msgspec.structs.force_setattr(self, "cost", f"{cost:f}")
+
+
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What one run may do. Counts hold since the last input, across resumes."""
+    """What one run may do. Counts hold since the last input, across resumes.
+
+    ``compact_at`` is the size of the context, in tokens, from which older messages are folded; None: never before the
+    provider refuses. ``run`` bounds what is spent since the last input, ``session`` since the beginning, ``tree``
+    with all sub-agents of the session's root.
+    """
 
     max_rounds: int = 24
     max_attempts: int = 3
     max_parallel: int = 8
     max_deaths: int = 3
+    compact_at: int | None = None
+    run: Budget | None = None
+    session: Budget | None = None
+    tree: Budget | None = None
 
 
 class RunStarted(Fact, frozen=True):
@@ -79,7 +119,11 @@ class DefinitionChanged(Fact, frozen=True):
 
 
 class ModelCalled(Fact, frozen=True):
-    """Written before the provider is called. ``reserved`` is the cost set aside, in USD, or None if unknown."""
+    """Written before the provider is called.
+
+    ``reserved`` is the cost set aside, in USD, or None if unknown; ``reserved_tokens`` the tokens, 0 where no budget
+    counts them.
+    """
 
     kind = "model_called"
     attempt: int = 1
@@ -88,10 +132,15 @@ class ModelCalled(Fact, frozen=True):
     wrap_up: bool = False
     max_rounds: int = 24
     edited: tuple[str, ...] = ()
+    purpose: CallPurpose = "reply"
+    reserved_tokens: int = 0
 
 
 class ModelFailed(Fact, frozen=True):
-    """The call gave no usable reply. With ``retry`` another attempt follows after ``delay`` seconds."""
+    """The call gave no usable reply. With ``retry`` another attempt follows after ``delay`` seconds.
+
+    ``usage`` and ``cost`` are what the provider is known to charge for it all the same.
+    """
 
     kind = "model_failed"
     attempt: int
@@ -101,6 +150,9 @@ class ModelFailed(Fact, frozen=True):
     retry: bool = False
     delay: float = 0.0
     max_attempts: int = 0
+    purpose: CallPurpose = "reply"
+    usage: LLMTokenUsage = LLMTokenUsage()
+    cost: str | None = None
 
 
 class RecordedCall(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -198,6 +250,56 @@ class ViewEdited(Fact, frozen=True):
     messages: tuple[AgentMessage, ...] = ()
 
 
+class Compacted(Fact, frozen=True):
+    """Older messages of the model's view became a summary; replay can start here.
+
+    ``messages[start:stop]`` of the view before, which the entries ``from_seq`` to ``to_seq`` had said, gave way to the
+    note ``summary``. ``view`` is the whole view since, ``seqs`` the entry of each message (0: this one), ``carried``
+    all else that is derived and still needed. ``usage`` and ``cost`` are those of the calls that made the summary;
+    tokens before and after are estimates.
+    """
+
+    kind = "compacted"
+    summary: str
+    start: int
+    stop: int
+    view: tuple[AgentMessage, ...]
+    seqs: tuple[int, ...]
+    carried: dict[str, Any]
+    from_seq: int = 0
+    to_seq: int = 0
+    trigger: CompactTrigger = "threshold"
+    before_tokens: int = 0
+    after_tokens: int = 0
+    usage: LLMTokenUsage = LLMTokenUsage()
+    cost: str | None = None
+    model: str = ""
+
+
+class CompactionSkipped(Fact, frozen=True):
+    """A compaction that was due came to nothing; the view is as it was, of about ``tokens`` tokens."""
+
+    kind = "compaction_skipped"
+    code: str
+    reason: str = ""
+    tokens: int = 0
+    usage: LLMTokenUsage = LLMTokenUsage()
+    cost: str | None = None
+
+
+class BudgetReached(Fact, frozen=True):
+    """The next model call was not made: with what is ``spent`` it could pass the ``limit``.
+
+    Figures are text: tokens, seconds, or US dollars.
+    """
+
+    kind = "budget_reached"
+    scope: BudgetScope
+    unit: BudgetUnit
+    limit: str
+    spent: str
+
+
 class Cancelled(Fact, frozen=True):
     """Someone asked for the run to stop; ``target`` is the run meant."""
 
@@ -215,7 +317,10 @@ class ErrorRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
 
 
 class RunEnded(Fact, frozen=True):
-    """The run is over and its lease is free. ``final_text`` None: what the last reply said."""
+    """The run is over and its lease is free. ``final_text`` None: what the last reply said.
+
+    ``elapsed_ms`` is how long it took, where a budget counts that.
+    """
 
     kind = "run_ended"
     status: RunStatus
@@ -223,6 +328,7 @@ class RunEnded(Fact, frozen=True):
     rounds: int = 0
     reason: str = ""
     error: ErrorRecord | None = None
+    elapsed_ms: int = 0
 
 
 class Pruned(Fact, frozen=True):
@@ -234,9 +340,13 @@ class Pruned(Fact, frozen=True):
 
 
 class Erased(Fact, frozen=True):
-    """The content of entry ``target`` is gone. ``tombstone`` is the hash, in hex, of the body that replaced it."""
+    """The content of entry ``target`` is gone. ``tombstone`` is the hash, in hex, of the body that replaced it.
+
+    Of an entry that holds several messages only the ``parts`` are gone, by place; none: all of them.
+    """
 
     kind = "erased"
     target: int
     tombstone: str
     reason: str = ""
+    parts: tuple[int, ...] = ()

@@ -366,6 +366,12 @@ class LLMRetryExhausted(LLMError):
 # -- tools, hooks, the rest
 
 
+class CompactionFailed(PowerLoopError):
+    """A compactor could not make a summary; recorded, and never raised by a verb."""
+
+    code = "compaction_failed"
+
+
 class ToolError(PowerLoopError):
     """A tool call cannot be carried out. ``tool_name`` names the tool."""
 

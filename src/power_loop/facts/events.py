@@ -234,13 +234,22 @@ class StatusChangedPayload(BaseEventPayload, frozen=True):
 
 
 class AutoCompactStatusPayload(StatusChangedPayload, frozen=True):
-    """Compaction; kind ``auto_compact``."""
+    """Compaction; kind ``auto_compact``. ``phase`` is started, completed or skipped; ``trigger`` says why."""
 
     phase: str = ""
     round_index: int = 0
     trigger: str = ""
     before_tokens: int = 0
     after_tokens: int = 0
+
+
+class BudgetStatusPayload(StatusChangedPayload, frozen=True):
+    """A budget is reached; kind ``budget_reached``. ``limit`` and ``spent`` are tokens, seconds or US dollars."""
+
+    scope: str = ""
+    unit: str = ""
+    limit: str = ""
+    spent: str = ""
 
 
 class RoundUsageStatusPayload(StatusChangedPayload, frozen=True):

@@ -7,7 +7,10 @@ other unknown kind is essential and makes the session read-only for that release
 import msgspec
 
 from power_loop.facts.entries import (
+    BudgetReached,
     Cancelled,
+    Compacted,
+    CompactionSkipped,
     DefinitionChanged,
     Erased,
     Fact,
@@ -48,6 +51,9 @@ FACTS: dict[str, type[Fact]] = {
         Note,
         RoundSkipped,
         ViewEdited,
+        Compacted,
+        CompactionSkipped,
+        BudgetReached,
         Cancelled,
         RunEnded,
         Pruned,

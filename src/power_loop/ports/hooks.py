@@ -285,7 +285,7 @@ class AgentHooks:
                     f"A {ctx.point} hook raised {type(error).__name__}: {error}", point=ctx.point
                 ) from error
             directive = ctx.directive if answer is None else answer
-            if directive not in ctx.honoured:
+            if not isinstance(directive, str) or directive not in ctx.honoured:
                 honoured = ", ".join(sorted(ctx.honoured))
                 raise HookError(f"A {ctx.point} hook asked for {directive!r}; this point honours {honoured}.")
             ctx.directive = HookDirective(directive)

@@ -106,7 +106,7 @@ async def _kill(watcher: Actor, worker: Actor) -> None:
 async def _evidence(folder: Path, session: str, killed_by: int) -> Evidence:
     store = SqliteStore(folder / "sessions.db")
     try:
-        record, entries = await store.load(session)
+        record, entries = await store.load(session, whole=True)
     finally:
         await store.close()
     return Evidence(record, entries, Ledger(folder / "ledger.jsonl").read(), killed_by)
