@@ -35,13 +35,22 @@ class Holder(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """What has to go: a message as these entries say it, its contents, the wire ids of its calls."""
+    """What has to go: a message as these entries say it, its contents, the wire ids of its calls.
+
+    ``edits`` are the edits of the view, which may repeat it.
+    """
 
     seqs: frozenset[int]
     contents: frozenset[Content]
     calls: frozenset[str]
+    edits: frozenset[int]
 
-    def is_in(self, message: AgentMessage) -> bool:
+    def is_said(self, message: AgentMessage, seq: int) -> bool:
+        """Tell whether a message that entry ``seq`` said has to go."""
+        return seq in self.seqs or (seq in self.edits and self.is_repeated(message))
+
+    def is_repeated(self, message: AgentMessage) -> bool:
+        """Tell whether an edit put it there again."""
         return message.content in self.contents or any(call.id in self.calls for call in message.tool_calls)
 
 
@@ -50,18 +59,18 @@ def holders_of(entries: Sequence[Entry], seq: int) -> list[Holder]:
 
     A reply and what a hook made of it, its arguments as a tool was started with them, a result and its edit are one
     message. What repeats it goes along: the view that a compaction left, an edit of the view, a run's final text. A
-    summary that retells it does not: that is a message of its own. Raises InvalidInputError where there is no such
-    entry.
+    summary that retells it does not: that is a message of its own. An entry that was pruned may still be said by such a
+    view. Raises InvalidInputError where nothing says it.
     """
-    target = next((entry for entry in entries if entry.seq == seq), None)
-    if target is None:
-        raise InvalidInputError(f"Entry {seq} is not in the journal; there is nothing to erase.")
-    message = _message(target)
+    message = next((_message(entry) for entry in entries if entry.seq == seq), ("entry", seq))
     own = [entry for entry in entries if _message(entry) == message]
+    if not own and not any(seq in fact.seqs for entry in entries if isinstance(fact := entry.fact, Compacted)):
+        raise InvalidInputError(f"Entry {seq} is not in the journal; there is nothing to erase.")
     wanted = _Wanted(
-        frozenset(entry.seq for entry in own),
+        frozenset(entry.seq for entry in own) | {seq},
         frozenset(content for entry in own if (content := _content(entry)) and content != ERASED),
         frozenset(call.id for entry in own for call in getattr(entry.fact, "calls", ())),
+        frozenset(entry.seq for entry in entries if entry.kind == ViewEdited.kind),
     )
     found = [_holder(entry, wanted) for entry in entries]
     return [holder for holder in found if holder is not None]
@@ -96,14 +105,11 @@ def _holder(entry: Entry, wanted: _Wanted) -> Holder | None:
     own = entry.seq in wanted.seqs
     match entry.fact:
         case Compacted(view=view, seqs=seqs):
-            parts = [
-                at
-                for at, (message, seq) in enumerate(zip(view, seqs, strict=True))
-                if (seq or entry.seq) in wanted.seqs or wanted.is_in(message)
-            ]
+            said = enumerate(zip(view, seqs, strict=True))
+            parts = [at for at, (message, seq) in said if wanted.is_said(message, seq or entry.seq)]
             return Holder(entry, tuple(parts)) if parts else None
         case ViewEdited(messages=messages) if not own:
-            parts = [at for at, message in enumerate(messages) if wanted.is_in(message)]
+            parts = [at for at, message in enumerate(messages) if wanted.is_repeated(message)]
             return Holder(entry, tuple(parts)) if parts else None
         case RunEnded(final_text=str(text)) if not own and text in map(text_of, wanted.contents):
             return Holder(entry)

@@ -47,12 +47,12 @@ def load_state(record: SessionRecord, entries: Sequence[Entry]) -> State:
     """Replay a journal, whole or from its anchor on, and check it against its session row."""
     before = max(record.anchor_seq - entries[0].seq, 0) if entries else 0
     if before:
-        verify(
-            entries[:before],
+        verify(  # all of it: what was erased before the anchor is recorded behind it
+            entries,
             base_seq=record.base_seq,
             base=record.base_digest,
-            head_seq=record.anchor_seq - 1,
-            head=record.anchor_digest,
+            head_seq=record.head_seq,
+            head=record.head_digest,
             where=f"Session {record.id!r}",
         )
     state = replay(entries[before:], base_seq=record.anchor_seq - 1, base_digest=record.anchor_digest)

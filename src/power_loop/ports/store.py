@@ -121,8 +121,8 @@ class Append(msgspec.Struct, frozen=True):
 
     ``blobs`` are bytes by address, kept as long as a session refers to them; they need entries to come with. A
     ``pruned`` entry deletes every entry up to its ``through``, which must be below the anchor, and makes that one
-    the base. An ``erased`` entry replaces the body of its ``target`` by ``facts.erasure.erased_body``, for its ``parts``;
-    the row keeps H(body), so that the chain still verifies.
+    the base. An ``erased`` entry replaces the body of its ``target`` by ``facts.erasure.erased_body``; the row keeps
+    H(body), so that the chain still verifies.
     """
 
     session_id: str
