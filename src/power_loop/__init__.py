@@ -4,6 +4,8 @@
 ``STABLE_API`` names what keeps its meaning between releases; the rest of ``__all__`` is provisional.
 """
 
+from power_loop.compaction import DefaultCompactor
+from power_loop.decisions.trim import trim_history
 from power_loop.engine.cancellation import CancellationLike, CancellationToken
 from power_loop.engine.context import current_session_id
 from power_loop.engine.retry import LLMRetryPolicy, with_retry
@@ -20,9 +22,11 @@ from power_loop.face.loop import StatefulAgentLoop
 from power_loop.face.observers import MessageSink, NullSink
 from power_loop.face.pruning import PruneReport
 from power_loop.face.watch import AgentStream
+from power_loop.facts.entries import Budget
 from power_loop.facts.errors import (
     AsyncToolInSyncContext,
     CancellationRequested,
+    CompactionFailed,
     ConfigError,
     HookError,
     InvalidInputError,
@@ -71,9 +75,11 @@ from power_loop.facts.events import *  # noqa: F403 -- every payload class is pu
 from power_loop.facts.events import __all__ as _events
 from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, Reasoning, Text, ToolCall
+from power_loop.facts.tokens import estimate_message_tokens, estimate_text_tokens, estimate_tokens
 from power_loop.facts.usage import LLMTokenUsage
 from power_loop.llms.provider import LLMProviderConfig, create_llm_service_from_config, create_llm_service_from_env
 from power_loop.ports.bus import AgentEventBus, EventHandler
+from power_loop.ports.compactor import CompactionPlan, CompactionRequest, Compactor
 from power_loop.ports.hooks import (
     AgentHooks,
     BaseHookCtx,
@@ -107,6 +113,7 @@ from power_loop.ports.llm import (
     TextDelta,
     ToolCallDelta,
 )
+from power_loop.ports.models import ModelInfo, Prices
 from power_loop.ports.registry import ToolRegistry, build_registry, filtered_registry, validate_tool_args
 from power_loop.ports.store import SearchHit, SessionStats, SessionStore, StoreStats, SubagentLifecycle
 from power_loop.ports.tool_decorator import tool
@@ -160,13 +167,19 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "AgentStream",
     "AsyncToolInSyncContext",
     "BaseHookCtx",
+    "Budget",
     "CancellationLike",
     "CancellationRequested",
     "CancellationToken",
     "CompactAfterCtx",
     "CompactBeforeCtx",
+    "CompactionFailed",
+    "CompactionPlan",
+    "CompactionRequest",
+    "Compactor",
     "ConfigError",
     "DEFAULT_DB_PATH",
+    "DefaultCompactor",
     "Entry",
     "EventHandler",
     "HookDirective",
@@ -206,9 +219,11 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "MessageRole",
     "MessageSink",
     "MissingExtraError",
+    "ModelInfo",
     "NoProgress",
     "NullSink",
     "PowerLoopError",
+    "Prices",
     "ProcessResult",
     "PruneReport",
     "Reasoning",
@@ -269,8 +284,12 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "create_llm_service_from_config",
     "create_llm_service_from_env",
     "current_session_id",
+    "estimate_message_tokens",
+    "estimate_text_tokens",
+    "estimate_tokens",
     "filtered_registry",
     "tool",
+    "trim_history",
     "validate_tool_args",
     "with_retry",
 ]

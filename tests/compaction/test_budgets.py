@@ -8,6 +8,8 @@ from folding_world import Model, facts_of, folding_loop
 from power_loop import ConfigError, LLMStalled, MemoryStore, StatefulAgentLoop
 from power_loop.face.config import AgentLoopConfig
 from power_loop.facts.entries import Budget
+from power_loop.facts.tokens import estimate_tokens
+from power_loop.facts.usage import LLMTokenUsage
 from power_loop.ports.models import ModelInfo, Prices
 from power_loop.testing import FakeClock, ScriptedLLM, reply
 
@@ -20,9 +22,10 @@ async def test_tokens_stop_at_a_step_boundary_and_go_on_with_more(store, scope):
     result = await folding_loop(model, store, **{scope: Budget(tokens=1_500)}).send("Look at everything.")
     assert result.status == "budget_exceeded"
     assert 0 < result.usage.total_tokens <= 1_500
-    made = len(model.requests)
+    made, head = len(model.requests), (await store.get(result.session_id)).head_seq
     again = await folding_loop(model, store, **{scope: Budget(tokens=1_500)}).resume(result.session_id)
     assert (again.status, len(model.requests)) == ("budget_exceeded", made), "the same budget: nothing to do"
+    assert (await store.get(result.session_id)).head_seq == head
     more = await folding_loop(model, store, **{scope: Budget(tokens=100_000)}).resume(result.session_id)
     assert more.status == "completed"
     assert len(model.requests) == made + 9 - made
@@ -59,6 +62,24 @@ async def test_a_reply_is_capped_by_what_the_budget_leaves(store):
     model = Model(info=PRICED)
     await folding_loop(model, store, max_tokens=8_000, run_budget=Budget(cost="0.02")).send("Hello.")
     assert 64 <= model.requests[0].max_tokens < 400  # 0.02 USD at 50 USD per million tokens
+
+
+async def test_a_reply_is_capped_by_the_tokens_that_are_left(store):
+    model = Model()
+    await folding_loop(model, store, max_tokens=8_000, run_budget=Budget(tokens=500)).send("Hello there. " * 50)
+    prompt = estimate_tokens(model.requests[0].messages)
+    assert prompt + model.requests[0].max_tokens <= 500
+
+
+async def test_a_settled_call_counts_as_it_was_used(store):
+    """Four calls are settled and one is not: what it set aside counts once, theirs not at all."""
+    lines = [*[reply("fine", usage=LLMTokenUsage(100, 10), cost="0.001")] * 4, LLMStalled("silent"), "fine"]
+    model = ScriptedLLM(*lines)
+    model.describe = lambda _model=None: PRICED
+    loop = folding_loop(model, store, max_tokens=200, session_budget=Budget(cost="0.035"))
+    session = await loop.new_session()
+    statuses = [(await loop.send(f"question {n}", session)).status for n in range(5)]
+    assert statuses == ["completed"] * 5, "0.004 spent, 0.01 to 0.015 set aside for the lost call, the rest is left"
 
 
 async def test_a_call_nobody_knows_the_end_of_counts_as_it_was_set_aside(store):

@@ -69,6 +69,11 @@ def test_inside_the_call_that_makes_a_summary(servers: Servers) -> None:
     assert play(servers, "fold", [("summary",), ("summary", "summary")]) == (2, 3)
 
 
+def test_a_summary_that_keeps_killing_its_process_ends_as_a_crash_loop(servers: Servers) -> None:
+    verdict = servers.play([{"scenario": "fold", "faults": ["summary"] * 5}])[0]
+    assert verdict["killed"] == [True, True, True, False, False], "its call is recorded before it is made"
+
+
 def test_inside_a_stream(servers: Servers) -> None:
     assert play(servers, "stream", [("delta",)]) == (1, 1)
 

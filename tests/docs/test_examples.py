@@ -17,6 +17,12 @@ FACTS = {
         "open calls: None",
         "and on: Here I am again",
     ],
+    "budgets.py": [
+        "budget_exceeded after 4 rounds, 0.020 USD",
+        "the same budget: budget_exceeded, 0 calls",
+        r"a higher budget: completed, Found it\.",
+    ],
+    "compaction.py": ["completed: The end", r"folded in round \d+: \d+ -> \d+ tokens", "in the journal all 30 pages"],
     "custom_model.py": [r"rac a ti saw  \(cost 0.004 USD\)", "error: llm_bad_request", "1 replies"],
     "first_session.py": [r"\(completed, 15 tokens\)", r"user +Hello, I am Ada\.", r"completed, 12 entries, .*channel"],
     "hooks_guardrail.py": [

@@ -18,6 +18,8 @@ SpecValidationError StatefulAgentLoop StatefulResult SubagentLifecycle ToolDefin
 ToolValidationError
 """
 PROVISIONAL = """
+Budget CompactionFailed CompactionPlan CompactionRequest Compactor DefaultCompactor ModelInfo Prices
+estimate_message_tokens estimate_text_tokens estimate_tokens trim_history
 AgentMessage AgentStream AsyncToolInSyncContext BaseHookCtx CancellationLike CompactAfterCtx CompactBeforeCtx
 ConfigError DEFAULT_DB_PATH Entry EventHandler HookError HookHandler InvalidInputError InvalidRequestError JournalTooNew
 LLMAuthError LLMBadRequest LLMConnectionError LLMContextTooLong LLMDelta LLMError LLMMalformed LLMOverloaded
@@ -34,7 +36,8 @@ filtered_registry tool validate_tool_args with_retry
 PruneReport SearchHit SessionStats StoreStats
 """
 EVENT_NAMES = """
-AgentErrorPayload AgentEvent AgentEventType AutoCompactStatusPayload BaseEventPayload HitRoundLimitStatusPayload
+AgentErrorPayload AgentEvent AgentEventType AutoCompactStatusPayload BaseEventPayload BudgetStatusPayload
+HitRoundLimitStatusPayload
 InputReceivedPayload LlmDegradedPayload LlmRetryAttemptedPayload LoopCancelledPayload MemoryFailedPayload
 MemoryRecalledPayload RoundCompletedPayload RoundStartedPayload RoundToolsPresentPayload RoundUsageStatusPayload
 SessionEndedPayload SessionOpenedPayload SessionStartedPayload StatusChangedPayload StreamCompletedPayload

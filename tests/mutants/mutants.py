@@ -41,7 +41,7 @@ def mutant(name: str, promise: str, file: str, old: str, new: str, *tests: str) 
     return Mutant(name, promise, (Edit(file, old, new),), tests)
 
 
-MUTANTS = (
+KERNEL = (
     # -- stores
     Mutant(
         "fence dropped",

@@ -1,8 +1,7 @@
 """`make mutants` takes minutes; that every mutant still applies is checked with every change."""
 
 import pytest
-from mutants import MUTANTS
-from run import PACKAGE, ROOT
+from run import MUTANTS, PACKAGE, ROOT
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))

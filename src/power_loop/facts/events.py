@@ -11,6 +11,7 @@ __all__ = [
     "AgentEventType",
     "AutoCompactStatusPayload",
     "BaseEventPayload",
+    "BudgetStatusPayload",
     "HitRoundLimitStatusPayload",
     "InputReceivedPayload",
     "LlmDegradedPayload",

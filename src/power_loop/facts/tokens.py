@@ -16,10 +16,12 @@ PER_IMAGE = 1_600
 PER_DOCUMENT_BYTE = 0.02
 """Tokens per byte of a file, roughly: 2,000 for a page of 100 kB."""
 
-_PER_CHARACTER = 0.205
-_PER_MARK = 0.45
-_PER_EXTRA_BYTE = 0.4
+_PER_CHARACTER = 0.22
+_PER_MARK = 0.35
+_PER_DIGIT = 0.6
+_PER_EXTRA_BYTE = 0.5
 _MARKS = "{}()[]<>=\"'`_:;,./\\-*#|+&$@!?\n"
+_DIGITS = "0123456789"
 _SAMPLED_ABOVE = 8_192
 _SAMPLES = 8
 _SAMPLE = 1_024
@@ -50,7 +52,8 @@ def estimate_tokens(messages: Iterable[AgentMessage]) -> int:
 
 def _weight(text: str) -> float:
     extra = 0 if text.isascii() else len(text.encode(errors="replace")) - len(text)
-    return len(text) * _PER_CHARACTER + sum(map(text.count, _MARKS)) * _PER_MARK + extra * _PER_EXTRA_BYTE
+    marks, digits = sum(map(text.count, _MARKS)), sum(map(text.count, _DIGITS))
+    return len(text) * _PER_CHARACTER + marks * _PER_MARK + digits * _PER_DIGIT + extra * _PER_EXTRA_BYTE
 
 
 def _content_tokens(content: Content) -> int:
