@@ -9,6 +9,7 @@ from left_behind import asks, begun, leave
 from power_loop import (
     ConfigError,
     InvalidInputError,
+    MemoryStore,
     PruneReport,
     SessionBusy,
     SessionExistsError,
@@ -354,6 +355,32 @@ async def test_the_state_at_hand_is_forgotten(store, loop):
     await loop.erase_message(session, 2)
     await loop.send("Go on.", session)
     assert SECRET not in str(loop.llm.requests[-1])
+
+
+@pytest.mark.parametrize("verb", ["erase", "prune"])
+async def test_what_another_process_wrote_meanwhile_is_not_judged_by_what_was_there_before(verb):
+    class Meddled(MemoryStore):
+        """Another process, which finishes a run right after a verb has looked."""
+
+        meddles = False
+
+        async def load(self, session_id, *, whole=False):
+            found = await super().load(session_id, whole=whole)
+            if whole and self.meddles:
+                self.meddles = False
+                await leave(self, session_id, *begun(), ModelReplied(f"Your card is {SECRET}."), RunEnded("completed"))
+            return found
+
+    store = Meddled()
+    await folded(store, "s")
+    loop = StatefulAgentLoop(llm=ScriptedLLM("fine"), store=store)
+    store.meddles = True
+    with pytest.raises(SessionBusy):
+        await (loop.erase_message("s", 1) if verb == "erase" else loop.prune(session_id="s"))
+    row, entries = await verified(store, "s")
+    assert (row.lease, row.base_seq) == (None, 0)
+    assert "erased" not in {entry.kind for entry in entries}
+    assert (await loop.send("Go on.", "s")).status == "completed"
 
 
 async def test_waiting_input_is_not_lost_by_an_erasure(store, loop):
