@@ -20,6 +20,7 @@ from power_loop import (
     StoreCorrupt,
     tool,
 )
+from power_loop.face import pruning
 from power_loop.facts.blobs import BlobNotFound, blob_id
 from power_loop.facts.chain import seal_all
 from power_loop.facts.clock import SYSTEM_CLOCK
@@ -32,6 +33,7 @@ from power_loop.facts.entries import (
     ReplyEdited,
     ResultEdited,
     RunEnded,
+    RunStatus,
     ToolFinished,
     ToolStarted,
     ViewEdited,
@@ -138,6 +140,11 @@ async def test_what_is_driven_or_waits_for_something_stays(store, loop):
     await store.append(Append("driven", record.epoch, record.head_seq, record.head_digest, claim=claim))
     done = await loop.prune(keep_last=0)
     assert set(done.sessions) == {"done", "gave up"}
+
+
+def test_of_every_status_it_is_decided_whether_a_prune_may_delete():
+    """A status that is new and not listed keeps its sessions for ever."""
+    assert set(RunStatus.__args__) - pruning._ENDED == {"pending_tools"}
 
 
 async def test_who_drives_in_this_process_keeps_his_session(store):

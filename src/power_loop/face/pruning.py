@@ -19,7 +19,8 @@ from power_loop.ports.store import SessionRecord, SessionStats, SessionStore
 
 _PAGE = 500
 _DONE = frozenset({"empty", "completed"})
-_ENDED = _DONE | {"hook_break", "hit_round_limit", "cancelled", "degraded", "error", "crash_loop"}
+_STOPPED = {"hit_round_limit", "budget_exceeded", "context_full", "cancelled", "degraded", "error", "crash_loop"}
+_ENDED = _DONE | _STOPPED | {"hook_break"}
 """Statuses of sessions in which nothing is left to do but what a host may ask anew, unless calls are open."""
 
 
