@@ -20,6 +20,7 @@ from power_loop.face.config import (
 )
 from power_loop.face.loop import StatefulAgentLoop
 from power_loop.face.observers import MessageSink, NullSink
+from power_loop.face.pruning import PruneReport
 from power_loop.face.watch import AgentStream
 from power_loop.facts.entries import Budget
 from power_loop.facts.errors import (
@@ -123,7 +124,7 @@ from power_loop.ports.llm import (
 from power_loop.ports.memory import MemoryProvider, MemorySnapshot, tag_as_memory
 from power_loop.ports.models import ModelInfo, Prices
 from power_loop.ports.registry import ToolRegistry, build_registry, filtered_registry, validate_tool_args
-from power_loop.ports.store import SessionStore, SubagentLifecycle
+from power_loop.ports.store import SearchHit, SessionStats, SessionStore, StoreStats, SubagentLifecycle
 from power_loop.ports.tool_decorator import tool
 from power_loop.ports.tools import (
     ProcessResult,
@@ -259,6 +260,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "PowerLoopError",
     "Prices",
     "ProcessResult",
+    "PruneReport",
     "Reasoning",
     "ReasoningDelta",
     "RegisteredTool",
@@ -267,6 +269,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "RoundEndCtx",
     "RoundStartCtx",
     "RoundUsage",
+    "SearchHit",
     "SessionBusy",
     "SessionEndCtx",
     "SessionError",
@@ -275,6 +278,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "SessionNotFoundError",
     "SessionPendingError",
     "SessionStartCtx",
+    "SessionStats",
     "SessionStore",
     "SpecValidationError",
     "SqliteStore",
@@ -288,6 +292,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "StoreFull",
     "StoreIOError",
     "StoreReadOnly",
+    "StoreStats",
     "StoreUnavailable",
     "SubagentLifecycle",
     "SyncInsideRun",

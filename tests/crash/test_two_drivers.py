@@ -20,6 +20,7 @@ VERBS: dict[str, Callable[[StatefulAgentLoop], object]] = {
     "send over open calls": lambda loop: loop.send("me too", SESSION, on_pending="abort"),
     "resume": lambda loop: loop.resume(SESSION),
     "abort_pending": lambda loop: loop.abort_pending(SESSION),
+    "erase_message": lambda loop: loop.erase_message(SESSION, 2),
     "close_session": lambda loop: loop.close_session(SESSION),
 }
 

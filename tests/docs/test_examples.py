@@ -67,6 +67,13 @@ FACTS = {
         "office: session_pending",
         "warehouse: completed, .* printed .'A-7'",
     ],
+    "retention.py": [
+        r"entry 2 found, erased: \[2\]",
+        r"left of it: \['\[erased\]', 'Noted\.'\]",
+        r"pruned \('spring',\): 8 entries, True",
+        r"held now: spring-copy \(7 entries\), summer \(8 entries\)",
+        "space given back: True",
+    ],
     "retries.py": [
         "attempt 1 failed: LLMRateLimited",
         "attempt 2 failed: LLMTruncated",

@@ -39,6 +39,7 @@ filtered_registry tool validate_tool_args with_retry
 MemoryProvider MemorySnapshot tag_as_memory SystemPromptBuilder SystemPromptContext
 BUILTIN_SECTIONS DEFAULT_AGENT_SYSTEM_PROMPT DEFAULT_SUBAGENT_SYSTEM_PROMPT DEFAULT_EXPLORE_SUBAGENT_SYSTEM_PROMPT
 build_agent_system_prompt build_subagent_system_prompt build_explore_subagent_system_prompt
+PruneReport SearchHit SessionStats StoreStats
 """
 EVENT_NAMES = """
 AgentErrorPayload AgentEvent AgentEventType AutoCompactStatusPayload BaseEventPayload BudgetStatusPayload

@@ -99,6 +99,8 @@ ROWS = {
 VERBS = {
     "new_session", "send", "resume", "abort_pending", "cancel", "close_session", "get_messages", "get_pending",
     "get_todos", "get_usage", "list_sessions", "close",
+    "prune", "erase_message", "search", "stats", "export_session",
+    "import_session", "vacuum",
 }  # fmt: skip
 REPLACED = {"AgentPipeline", "AgentRunner", "phase", "PhaseContext", "PhaseResult", "SQLiteSink"}
 

@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from care_mutants import CARE
 from context_mutants import CONTEXT
 from mutants import KERNEL, Edit, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path("src") / "power_loop"
-MUTANTS = (*KERNEL, *CONTEXT)
+MUTANTS = (*KERNEL, *CONTEXT, *CARE)
 AT_ONCE = int(os.environ.get("TEST_JOBS", "2"))
 LIMIT = 180
 """Seconds for the tests of one mutant."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from power_loop.facts.blobs import blob_id
-from power_loop.facts.chain import base_digest
+from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.entries import InputReceived, Pruned
 from power_loop.facts.erasure import erasure_of
 from power_loop.facts.errors import (
@@ -23,6 +23,7 @@ from power_loop.facts.errors import (
 )
 from power_loop.ports.store import SessionRecord, SessionStore, SubagentLifecycle
 from power_loop.stores import MemoryStore, SqliteStore
+from power_loop.stores import archive_format as form
 from power_loop.stores.archive import export_session, import_session
 from power_loop.stores.archive_format import PIECE, EntryLine, entry_line
 from power_loop.testing.conformance.base import ANCHOR, NOW, Hand, about, named, new, note, verified
@@ -254,6 +255,46 @@ async def test_a_changed_line_is_noticed(lines, kind, fields):
         await export_session(store, "s", file := io.BytesIO())
         lines = file.getvalue().splitlines(keepends=True)
     await refused(changed(lines, kind, **fields), StoreCorrupt)
+
+
+LARGE = 1 << 70
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("session", {"epoch": LARGE}),
+        ("session", {"epoch": -1}),
+        ("session", {"created_at": LARGE}),
+        ("session", {"depth": LARGE}),
+        ("session", {"base_seq": 1 << 40}),
+        ("entry", {"run": LARGE}),
+        ("entry", {"seq": 1 << 32}),
+        ("command", {"created_at": LARGE}),
+        ("session", {"base_digest": "AAAA"}),
+        ("session", {"config": "deep"}),
+    ],
+)
+async def test_figures_that_no_store_can_keep_are_refused(lines, tmp_path, kind, fields):
+    """A forged file has right digests: they are no secret."""
+    lines = [line.replace(b'"deep"', b'{"a":%s}' % DEEP.encode()) for line in changed(lines, kind, **fields)]
+    await refused(lines, StoreCorrupt)
+    store = SqliteStore(tmp_path / "here.db")
+    with pytest.raises(StoreCorrupt, match="line"):
+        await import_session(store, io.BytesIO(b"".join(lines)))
+    await store.close()
+
+
+async def test_entries_beyond_the_numbers_of_a_session_reach_no_other(tmp_path):
+    """SQLite keeps key and number in one column: entry 2**32 + 1 of one session would be entry 1 of the next."""
+    store = SqliteStore(tmp_path / "here.db")
+    (entry,) = seal_all([note("forged")], head_seq=1 << 32, head_digest=bytes(16), run=1, round_=0, time=1)
+    row = form.SessionLine("s", 1, 1 << 32, bytes(16), entry.seq, entry.digest, 1)
+    lines = [form.Header(1), row, entry_line(entry), form.EndLine(1, 0, 0), form.ClosingLine(1)]
+    with pytest.raises(StoreCorrupt, match="base_seq"):
+        await import_session(store, io.BytesIO(b"".join(map(form.encode, lines))))
+    await store.close()
 
 
 async def test_a_damaged_journal_is_not_exported(tmp_path):

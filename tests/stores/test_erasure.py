@@ -69,6 +69,21 @@ def test_of_every_kind_it_is_decided_what_an_erasure_leaves():
     assert set(FACTS) - silent <= erasure._ERASERS.keys()
 
 
+def test_of_an_edit_of_the_view_some_messages_can_go():
+    messages = tuple(AgentMessage(MessageRole.USER, text) for text in ("a", "b", "c"))
+    (entry,) = seal_all([ViewEdited(0, 0, messages)], head_seq=0, head_digest=b"", run=1, round_=0, time=0)
+    fact = decode("view_edited", 1, erased_body("view_edited", entry.body, parts=(1,)))
+    assert [message.content for message in fact.messages] == ["a", ERASED, "c"]
+    record = erasure_of(entry, "asked for", (1,))
+    assert record.parts == (1,)
+    assert record.tombstone != erasure_of(entry).tombstone
+
+
+def test_what_is_one_message_has_no_parts():
+    with pytest.raises(InvalidInputError, match="parts"):
+        erased_body("note", '{"topic":"t","text":"x"}', parts=(0,))
+
+
 def test_a_kind_of_a_newer_version_is_not_touched():
     with pytest.raises(JournalTooNew):
         erased_body("note", "{}", 99)

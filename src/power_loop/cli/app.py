@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
+from power_loop.cli import care
 from power_loop.cli.demo.command import demo
 from power_loop.cli.exits import Exit, UsageError, exit_of
 from power_loop.cli.parser import build_parser
@@ -20,6 +21,13 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Screen], Awaitable[int]]] = {
     "resume": resume,
     "sessions": list_sessions,
     "show": show,
+    "stats": care.stats,
+    "search": care.search,
+    "prune": care.prune,
+    "erase": care.erase,
+    "export": care.export,
+    "import": care.import_file,
+    "vacuum": care.vacuum,
 }
 
 

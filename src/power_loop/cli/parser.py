@@ -1,9 +1,11 @@
 """Commands and options, as argparse knows them."""
 
 import argparse
+from functools import partial
 from typing import NoReturn
 
 from power_loop import __version__
+from power_loop.cli.care_parser import add_care
 from power_loop.cli.exits import UsageError
 from power_loop.face.config import DEFAULT_DB_PATH
 
@@ -51,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands, shared)
     _add_resume(commands, shared)
     _add_looks(commands, shared)
+    for care in add_care(partial(commands.add_parser, parents=[shared]), _SESSION, _count):
+        _db(care)
     return parser
 
 

@@ -11,11 +11,13 @@ from power_loop.facts import jsontext
 from power_loop.facts.entries import (
     Cancelled,
     DefinitionChanged,
+    Erased,
     InputReceived,
     ModelCalled,
     ModelFailed,
     ModelReplied,
     Note,
+    Pruned,
     RecordedCall,
     ReplyEdited,
     ResultEdited,
@@ -33,6 +35,7 @@ from power_loop.facts.messages import Content, text_of
 from power_loop.facts.usage import LLMTokenUsage
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_KILO = 1000
 _WORDS = 120
 """Characters of a text that a line of a table quotes."""
 
@@ -57,6 +60,15 @@ def clock(wall_ms: int) -> str:
 def day(wall_ms: int) -> str:
     """Return local date and time, to the second."""
     return datetime.fromtimestamp(wall_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def size(number: int) -> str:
+    """Return a number of bytes as people read it, such as ``1.2 MB``; units of 1000."""
+    for unit in ("kB", "MB", "GB"):
+        if number < _KILO * _KILO or unit == "GB":
+            break
+        number //= _KILO
+    return f"{number} B" if number < _KILO and unit == "kB" else f"{number / _KILO:.1f} {unit}"
 
 
 def tokens(usage: LLMTokenUsage) -> str:
@@ -175,6 +187,14 @@ def _ended(fact: RunEnded) -> str:
     return f"{fact.status} after {rounds(fact.rounds)}{error}"
 
 
+def _pruned(fact: Pruned) -> str:
+    return f"entries up to {fact.through} were deleted, {fact.entries} of them"
+
+
+def _erased(fact: Erased) -> str:
+    return f"the content of entry {fact.target}" + (f": {safe_line(fact.reason, _WORDS)}" if fact.reason else "")
+
+
 _TELLERS: Mapping[type | None, Callable[[Any], str]] = {
     SessionOpened: _opened,
     InputReceived: _input,
@@ -192,4 +212,6 @@ _TELLERS: Mapping[type | None, Callable[[Any], str]] = {
     ViewEdited: _view,
     Cancelled: _cancelled,
     RunEnded: _ended,
+    Pruned: _pruned,
+    Erased: _erased,
 }

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from power_loop.decisions.replay import replay
 from power_loop.decisions.state import State
+from power_loop.engine.commands import command_fact
 from power_loop.engine.services import Services
 from power_loop.engine.shield import finished, settled
-from power_loop.facts import jsontext
 from power_loop.facts.chain import seal, verify
-from power_loop.facts.entries import Cancelled, Fact, InputReceived
+from power_loop.facts.entries import Fact
 from power_loop.facts.errors import (
     CancelRequested,
     HeadMoved,
@@ -47,12 +47,12 @@ def load_state(record: SessionRecord, entries: Sequence[Entry]) -> State:
     """Replay a journal, whole or from its anchor on, and check it against its session row."""
     before = max(record.anchor_seq - entries[0].seq, 0) if entries else 0
     if before:
-        verify(
-            entries[:before],
+        verify(  # all of it: what was erased before the anchor is recorded behind it
+            entries,
             base_seq=record.base_seq,
             base=record.base_digest,
-            head_seq=record.anchor_seq - 1,
-            head=record.anchor_digest,
+            head_seq=record.head_seq,
+            head=record.head_digest,
             where=f"Session {record.id!r}",
         )
     state = replay(entries[before:], base_seq=record.anchor_seq - 1, base_digest=record.anchor_digest)
@@ -165,7 +165,10 @@ class Journal:
         if not any(row.kind == "input" for row in rows):
             return facts
         self.take(rows)
-        return self._plan(self.state)
+        facts = self._plan(self.state)
+        if not facts and self._consumes:
+            await self._write_staged()  # nothing of what waited can be read
+        return facts
 
     async def release(self) -> None:
         """Free the lease without an entry."""
@@ -382,12 +385,3 @@ class Journal:
             if fact is not None:
                 self.stage(fact)
             self._consumes.append(row.id)
-
-
-def command_fact(row: InboxRow, run: int) -> Fact | None:
-    """Return the entry that a command becomes; None for a cancel that meant another run."""
-    if row.kind == "input":
-        return jsontext.decode(row.body, InputReceived)
-    if row.run != run:
-        return None
-    return Cancelled(run, row.body or "cancelled")

@@ -208,6 +208,18 @@ class Driver:
         """Drop a session's state."""
         self._snapshots.pop(session_id, None)
 
+    async def record(self, session_id: str, plan: Plan, looked_at: SessionRecord) -> None:
+        """Write what is planned on the journal as it was looked at; from its seat. Raises SessionBusy if it moved."""
+
+        def planned(state: State) -> Sequence[Fact]:
+            if state.head_digest != looked_at.head_digest:
+                raise SessionBusy(session_id, owner="another driver, which wrote meanwhile", until=0)
+            return plan(state)
+
+        journal = Journal(session_id, self.services(), planned, None, hears=False)
+        await journal.open()
+        await journal.commit_and_release()
+
     async def look(self, session_id: str) -> State:
         """Return what a session's journal says now, as durable."""
         record, entries = await self._store.load(session_id)

@@ -7,10 +7,12 @@ import msgspec
 
 from power_loop.decisions.definitions import OnDefinitionChange
 from power_loop.decisions.endings import abort_answers
+from power_loop.decisions.history import said_by, unfolded
 from power_loop.decisions.state import State
 from power_loop.decisions.verbs import OnPending, plan_resume
 from power_loop.engine.cancellation import CancelSource
 from power_loop.engine.journal import Journal
+from power_loop.face.care import StoreCare
 from power_loop.face.config import (
     DEFAULT_DB_PATH,
     AgentLoopConfig,
@@ -23,7 +25,7 @@ from power_loop.face.driver import Driver, to_registry, to_service
 from power_loop.face.inputs import Input, checked_id, checked_metadata
 from power_loop.face.kernel_thread import sync_twin
 from power_loop.face.observers import MessageSink
-from power_loop.face.reports import info_of, pending_of, usage_of, whole_conversation
+from power_loop.face.reports import conversation, info_of, pending_of, usage_of
 from power_loop.face.seats import SEATS
 from power_loop.face.watch import AgentStream, watch_journal
 from power_loop.facts.clock import SYSTEM_CLOCK, Clock
@@ -39,7 +41,7 @@ from power_loop.ports.todo import TodoItem
 from power_loop.stores import open_store
 
 
-class StatefulAgentLoop:
+class StatefulAgentLoop(StoreCare):
     """Drives durable sessions: newest input and session id in, result out.
 
     Args:
@@ -206,16 +208,18 @@ class StatefulAgentLoop:
 
     # -- verbs that look
 
-    async def get_messages(self, session_id: str, *, include_compacted: bool = False) -> list[dict[str, Any]]:
+    async def get_messages(
+        self, session_id: str, *, include_compacted: bool = False, with_seq: bool = False
+    ) -> list[dict[str, Any]]:
         """Return the model's view as OpenAI-style dicts.
 
         ``include_compacted``: also what compactions have folded away, each with ``"compacted": True``, in front of
-        the summary that took its place.
+        the summary that took its place. ``with_seq``: each with ``"seq"``, the number of its entry.
         """
         if not include_compacted:
-            return [message.to_openai_message() for message in (await self._driver.look(session_id)).messages]
+            return conversation(said_by(await self._driver.look(session_id)), with_seq=with_seq)
         record, _, entries = await self._driver.look_back(session_id)
-        return whole_conversation(entries, pruned=record.base_seq > 0)
+        return conversation(unfolded(entries, pruned=record.base_seq > 0), with_seq=with_seq)
 
     async def get_pending(self, session_id: str) -> dict[str, Any] | None:
         """Return the open tool calls, or None."""

@@ -5,8 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from power_loop.decisions.endings import final_text
-from power_loop.decisions.history import unfolded
+from power_loop.decisions.history import Said
 from power_loop.decisions.state import State
+from power_loop.engine.journal import load_state
 from power_loop.face.config import RoundUsage, SessionInfo, StatefulResult, UsageReport
 from power_loop.facts.clock import SYSTEM_CLOCK, Instant
 from power_loop.facts.entries import Compacted, ModelReplied, RunEnded
@@ -64,10 +65,14 @@ def pending_of(state: State) -> dict[str, Any] | None:
     }
 
 
-def whole_conversation(entries: Sequence[Entry], *, pruned: bool) -> list[dict[str, Any]]:
-    """Return all that was said, folded messages marked."""
-    said = unfolded(entries, pruned=pruned)
-    return [item.message.to_openai_message() | ({"compacted": True} if item.compacted else {}) for item in said]
+def conversation(said: Sequence[Said], *, with_seq: bool) -> list[dict[str, Any]]:
+    """Return messages as a host reads them, folded ones marked."""
+    return [
+        item.message.to_openai_message()
+        | ({"compacted": True} if item.compacted else {})
+        | ({"seq": item.seq} if with_seq else {})
+        for item in said
+    ]
 
 
 def usage_of(state: State, entries: Sequence[Entry]) -> UsageReport:
@@ -89,6 +94,14 @@ def _status_of(last: Entry) -> str:
     return fact.status if isinstance(fact, RunEnded) else "cut_off"
 
 
+async def _status_behind_anchor(store: SessionStore, record: SessionRecord) -> str:
+    """Return the status of a session whose newest start, end and input were pruned: what the compaction says."""
+    try:
+        return result_of(record.id, load_state(*await store.load(record.id))).status
+    except JournalTooNew:
+        return "too_new"
+
+
 async def info_of(store: SessionStore, record: SessionRecord, now: Instant | None = None) -> SessionInfo:
     """Return a session's line in a list."""
     lease = record.lease
@@ -98,7 +111,7 @@ async def info_of(store: SessionStore, record: SessionRecord, now: Instant | Non
     if lease is not None:
         status = "running"
     elif last is None:
-        status = "empty"
+        status = await _status_behind_anchor(store, record) if record.base_seq else "empty"
     else:
         status = _status_of(last)
     waits = _WAITS.get(status, "")

@@ -357,9 +357,13 @@ class Pruned(Fact, frozen=True):
 
 
 class Erased(Fact, frozen=True):
-    """The content of entry ``target`` is gone. ``tombstone`` is the hash, in hex, of the body that replaced it."""
+    """The content of entry ``target`` is gone. ``tombstone`` is the hash, in hex, of the body that replaced it.
+
+    Of an entry that holds several messages only the ``parts`` are gone, by place; none: all of them.
+    """
 
     kind = "erased"
     target: int
     tombstone: str
     reason: str = ""
+    parts: tuple[int, ...] = ()

@@ -3,7 +3,7 @@
 Roles, call ids, tool names, usage and cost stay; what people, models and tools said goes. Knows nothing of stores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -38,23 +38,30 @@ ERASED = "[erased]"
 _replace = msgspec.structs.replace
 
 
-def erased_body(kind: str, body: str, version: int = 1) -> str:
+def erased_body(kind: str, body: str, version: int = 1, parts: Sequence[int] = ()) -> str:
     """Return the body that replaces one whose content is erased; the same again for one that is erased already.
 
     It decodes to the same kind. Content that was empty stays empty, so that a history keeps its messages and their
     number. Calls keep id and name and lose their arguments: erase no reply whose calls are still open, or they would
-    run without. Raises InvalidInputError for a kind without content of its own, JournalTooNew, StoreCorrupt.
+    run without. With ``parts`` only these messages go, by place, of an entry that holds several (``view_edited``,
+    ``compacted``, whose summary goes with its note). Raises InvalidInputError for a kind without content of its own,
+    JournalTooNew, StoreCorrupt.
     """
-    eraser = _ERASERS.get(kind)
-    fact = decode(kind, version, body) if eraser else None
-    if eraser is None or fact is None:
+    whole, some = _ERASERS.get(kind), _PART_ERASERS.get(kind)
+    fact = decode(kind, version, body) if whole else None
+    if whole is None or fact is None:
         raise InvalidInputError(f"An entry of kind {kind!r} has no content to erase.")
-    return jsontext.encode(eraser(fact))
+    if not parts:
+        return jsontext.encode(whole(fact))
+    if some is None:
+        raise InvalidInputError(f"An entry of kind {kind!r} has no parts; erase all of it.")
+    return jsontext.encode(some(fact, parts))
 
 
-def erasure_of(entry: Entry, reason: str = "") -> Erased:
+def erasure_of(entry: Entry, reason: str = "", parts: Sequence[int] = ()) -> Erased:
     """Return the fact whose append erases the content of ``entry``. Raises what :func:`erased_body` raises."""
-    return Erased(entry.seq, body_hash(erased_body(entry.kind, entry.body, entry.version)).hex(), reason)
+    body = erased_body(entry.kind, entry.body, entry.version, parts)
+    return Erased(entry.seq, body_hash(body).hex(), reason, tuple(parts))
 
 
 def _gone(content: Content) -> str:
@@ -92,6 +99,20 @@ def _fold(fact: Compacted) -> Fact:
     return _replace(fact, summary=_gone(fact.summary), view=tuple(map(_message, fact.view)))
 
 
+def _some(messages: tuple[AgentMessage, ...], parts: Sequence[int]) -> tuple[AgentMessage, ...]:
+    return tuple(_message(message) if at in parts else message for at, message in enumerate(messages))
+
+
+def _edit_parts(fact: ViewEdited, parts: Sequence[int]) -> Fact:
+    return _replace(fact, messages=_some(fact.messages, parts))
+
+
+def _fold_parts(fact: Compacted, parts: Sequence[int]) -> Fact:
+    """Erase messages that were kept; the one that no older entry said is the note that tells the summary."""
+    told = any(at in parts and seq == 0 for at, seq in enumerate(fact.seqs))
+    return _replace(fact, summary=_gone(fact.summary) if told else fact.summary, view=_some(fact.view, parts))
+
+
 def _ended(fact: RunEnded) -> Fact:
     error = fact.error and _replace(fact.error, message=_gone(fact.error.message))
     final_text = fact.final_text and ERASED
@@ -112,4 +133,8 @@ _ERASERS: dict[str, Callable[[Any], Fact]] = {
     CompactionSkipped.kind: lambda fact: _replace(fact, reason=_gone(fact.reason)),
     Cancelled.kind: lambda fact: _replace(fact, reason=_gone(fact.reason)),
     RunEnded.kind: _ended,
+}
+_PART_ERASERS: dict[str, Callable[[Any, Sequence[int]], Fact]] = {
+    ViewEdited.kind: _edit_parts,
+    Compacted.kind: _fold_parts,
 }

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import BinaryIO, TypeAlias, TypeVar
 from power_loop.facts.chain import verify
 from power_loop.facts.clock import SYSTEM_CLOCK
 from power_loop.facts.errors import InvalidInputError, PowerLoopError, SessionBusy, StoreCorrupt
+from power_loop.facts.ids import new_id as unique_id
 from power_loop.facts.journal import Entry
 from power_loop.ports.store import InboxRow, SessionRecord, SessionStore
 from power_loop.stores import archive_format as form
@@ -221,15 +221,19 @@ async def _written(target: Place, where: str) -> AsyncIterator[BinaryIO]:
         yield target
         return
     path = Path(target)
+    beside = path.parent / unique_id(f".{path.name}")
     with _typed(where):
-        descriptor, beside = await asyncio.to_thread(tempfile.mkstemp, dir=path.parent, prefix=f".{path.name}.")
-    file = os.fdopen(descriptor, "wb")
+        file = await asyncio.to_thread(open, beside, "xb", opener=_for_us_alone)
     try:
         yield file
         with _typed(where):
-            await asyncio.to_thread(_publish, file, Path(beside), path)
+            await asyncio.to_thread(_publish, file, beside, path)
     finally:
-        await asyncio.to_thread(_discard, file, Path(beside))
+        await asyncio.to_thread(_discard, file, beside)
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _discard(file: BinaryIO, beside: Path) -> None:

@@ -1,11 +1,11 @@
 """The lines of an archive, and the session that they make. Knows no files and no stores."""
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from power_loop.facts.blobs import blob_id
-from power_loop.facts.chain import base_digest, chain, verify
+from power_loop.facts.chain import DIGEST_BYTES, base_digest, chain, verify
 from power_loop.facts.errors import JournalTooNew, StoreCorrupt
 from power_loop.facts.journal import Entry
 from power_loop.ports.store import CommandKind, InboxRow, NewSession, SessionKind, SessionRecord, SubagentLifecycle
@@ -14,6 +14,11 @@ FORMAT = 1
 """The version of the format that this release writes. It reads this and every older one."""
 PIECE = 768 << 10
 """Bytes of a blob in one line."""
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+"""What every database can hold, and can still count on from."""
+Seq: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+"""The number of an entry; stores keep it in 32 bits beside the session's key."""
+Digest: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 
 class Line(msgspec.Struct, frozen=True, tag_field="line", omit_defaults=True, forbid_unknown_fields=True):
@@ -24,16 +29,16 @@ class SessionLine(Line, frozen=True, tag="session"):
     """A session's row begins it. Leases are not exported: nobody drives a copy."""
 
     id: str
-    created_at: int
-    base_seq: int
-    base_digest: bytes
-    head_seq: int
-    head_digest: bytes
-    epoch: int
+    created_at: Number
+    base_seq: Seq
+    base_digest: Digest
+    head_seq: Seq
+    head_digest: Digest
+    epoch: Number
     parent_id: str | None = None
     kind: SessionKind = "root"
     lifecycle: SubagentLifecycle = SubagentLifecycle.EPHEMERAL
-    depth: int = 0
+    depth: Number = 0
     config: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
 
@@ -41,15 +46,15 @@ class SessionLine(Line, frozen=True, tag="session"):
 class EntryLine(Line, frozen=True, tag="entry"):
     """An entry of the session that began last."""
 
-    seq: int
+    seq: Seq
     kind: str
-    version: int
-    run: int
-    round: int
-    time: int
+    version: Number
+    run: Number
+    round: Number
+    time: Number
     body: str
-    digest: bytes
-    body_digest: bytes | None = None
+    digest: Digest
+    body_digest: Digest | None = None
 
 
 class BlobLine(Line, frozen=True, tag="blob"):
@@ -63,9 +68,9 @@ class CommandLine(Line, frozen=True, tag="command"):
     """A command that waits in the session's inbox."""
 
     kind: CommandKind
-    run: int
+    run: Number
     body: str
-    created_at: int
+    created_at: Number
 
 
 class EndLine(Line, frozen=True, tag="end"):
@@ -92,6 +97,7 @@ AnyLine: TypeAlias = SessionLine | EntryLine | BlobLine | CommandLine | EndLine 
 
 _DECODER: msgspec.json.Decoder[AnyLine] = msgspec.json.Decoder(AnyLine)
 _HEADER = msgspec.json.Decoder(Header)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def encode(line: Line | Header) -> bytes:
@@ -103,7 +109,7 @@ def decode(text: bytes, number: int, where: str) -> AnyLine:
     """Read a line. Raises StoreCorrupt naming its number."""
     try:
         return _DECODER.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise StoreCorrupt(f"{where}: line {number} cannot be read: {error}", path=where, line=number) from error
 
 
@@ -111,7 +117,7 @@ def check_header(text: bytes, where: str) -> None:
     """Check the first line. Raises StoreCorrupt where it is not ours, JournalTooNew for a newer format."""
     try:
         version = _HEADER.decode(text).power_loop_archive
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise StoreCorrupt(f"{where} is not an archive of a session: {error}", path=where) from error
     if version > FORMAT:
         raise JournalTooNew(

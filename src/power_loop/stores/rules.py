@@ -168,7 +168,7 @@ def check_prune(fact: Pruned, base_seq: int, anchor_seq: int) -> None:
 
 def tombstone(fact: Erased, kind: str, version: int, body: str) -> str:
     """Return what replaces the body of an erasure's target. Raises InvalidInputError, JournalTooNew."""
-    replacement = erased_body(kind, body, version)
+    replacement = erased_body(kind, body, version, fact.parts)
     if body_hash(replacement).hex() != fact.tombstone:
         raise InvalidInputError(
             f"The erasure of entry {fact.target} records another replacement. Make it with facts.erasure.erasure_of()."

@@ -17,7 +17,7 @@ from power_loop.stores.sqlite import sql
 from power_loop.stores.sqlite.connection import Connect, Connection, open_reader, open_writer
 from power_loop.stores.sqlite.faults import typed
 from power_loop.stores.sqlite.jobs import Job
-from power_loop.stores.sqlite.locks import Driver, Sidecar
+from power_loop.stores.sqlite.locks import Driver, Hold, Sidecar
 from power_loop.stores.sqlite.tickets import Ticket
 from power_loop.stores.sqlite.workers import Reader, ReadJob, Writer
 
@@ -41,7 +41,7 @@ class Database:
         self._reader = Reader(path, self._open_reader)
 
     def _held(self) -> AbstractContextManager[None]:
-        return self._sidecar.held(self.driver.known_owner or f"process {os.getpid()}")
+        return Hold(self._sidecar, self.driver.known_owner or f"process {os.getpid()}")
 
     def _open_writer(self) -> Connection:
         db = open_writer(self.path, self._connect, self._busy_timeout, self._clock, self._held)
@@ -64,6 +64,7 @@ class Database:
 
     def write(self, job: Job[T]) -> Coroutine[Any, Any, T]:
         """Have a job committed; awaiting what this returns gives its result."""
+        job.ticket = Ticket()
         self._writer.submit(job)
         return job.ticket.wait()
 

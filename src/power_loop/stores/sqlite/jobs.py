@@ -26,15 +26,14 @@ _KEYS_KEPT = 10_000
 
 
 class Job(ABC, Generic[T]):
-    """One write and the ticket of its caller. Made on the caller's event loop."""
+    """One write and the ticket of its caller, which it gets when it is handed in."""
 
     durable = True
     """Whether its commit must reach the disk before the caller hears of it."""
     grouped = True
     """Whether it shares a transaction with others; else it runs outside of any."""
 
-    def __init__(self) -> None:
-        self.ticket: Ticket[T] = Ticket()
+    ticket: Ticket[T]
 
     @abstractmethod
     def apply(self, db: Connection) -> T:
@@ -54,7 +53,6 @@ class AppendJob(Job[None]):
     """One commit of one session: fence, inbox rules, entries."""
 
     def __init__(self, append: Append, path: str, dead: rules.Dead, keys: dict[str, int]) -> None:
-        super().__init__()
         rules.check_append(append)
         self.append = append
         self._takes_care = rules.takes_care(append)
@@ -171,8 +169,9 @@ class AppendJob(Job[None]):
     @property
     def pages(self) -> int:
         """Three pages of tables, the bodies, the blobs, and what was deleted."""
-        blobs = sum(map(len, self.append.blobs.values())) if self.append.blobs else 0
-        written = sum(len(entry.body) for entry in self.append.entries) + blobs
+        written = sum(map(len, self.append.blobs.values())) if self.append.blobs else 0
+        for entry in self.append.entries:
+            written += len(entry.body)
         return 3 + written // _FRAME + self._deleted // _ENTRIES_ON_A_PAGE
 
 
@@ -188,7 +187,6 @@ class CreateJob(Job[SessionRecord]):
     """A new session with its first entries."""
 
     def __init__(self, session: NewSession) -> None:
-        super().__init__()
         self._config, self._metadata = rules.check_new(session)
         self._session = session
 
@@ -220,7 +218,6 @@ class EnqueueJob(Job[int]):
     """A command for a session's driver."""
 
     def __init__(self, session_id: str, kind: CommandKind, body: str, run: int, now: int) -> None:
-        super().__init__()
         self._session_id = session_id
         self._row = (kind, run, jsontext.clean(body)[0], now)
 
@@ -243,7 +240,6 @@ class RenewJob(Job[Renewal]):
     durable = False
 
     def __init__(self, session_id: str, epoch: int, until: Instant) -> None:
-        super().__init__()
         self._session_id, self._epoch, self._until = session_id, epoch, until
 
     def apply(self, db: Connection) -> Renewal:
@@ -264,7 +260,6 @@ class ReleaseJob(Job[bool]):
     """A driver gives up without an entry."""
 
     def __init__(self, session_id: str, epoch: int) -> None:
-        super().__init__()
         self._session_id, self._epoch = session_id, epoch
 
     def apply(self, db: Connection) -> bool:
@@ -281,7 +276,6 @@ class DeleteJob(Job[int]):
     """A session goes, with the children that may not outlive it."""
 
     def __init__(self, session_id: str, now: Instant, dead: rules.Dead, *, cascade: bool) -> None:
-        super().__init__()
         self._session_id, self._cascade, self._now, self._dead = session_id, cascade, now, dead
         self._deleted = 0
 

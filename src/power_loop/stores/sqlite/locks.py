@@ -135,10 +135,6 @@ class Sidecar:
         self._fd = -1
         self._opened: os.stat_result | None = None
 
-    def held(self, label: str) -> "Hold":
-        """Return what holds the lock as ``label`` while it is entered."""
-        return Hold(self, label)
-
     def lock(self, label: str) -> None:
         """Take the lock. Raises StoreBusy naming the holder after the patience, OSError."""
         fd = self._acquire()
@@ -159,7 +155,7 @@ class Sidecar:
         deadline: float | None = None
         pause = _FIRST_PAUSE
         while True:
-            opened = self._open()
+            opened = self._opened or self._open()
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -169,16 +165,17 @@ class Sidecar:
                 time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            with suppress(FileNotFoundError):
+            try:
                 if _same(os.stat(self._name), opened):  # noqa: PTH116 -- once per commit: Path costs more than the call
                     return self._fd
+            except FileNotFoundError:
+                pass
             self.close()
 
     def _open(self) -> os.stat_result:
-        """Return what the open file is; opens it if need be."""
-        if self._opened is None:
-            self._fd = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            self._opened = os.fstat(self._fd)
+        """Open the file, and return what it is."""
+        self._fd = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._opened = os.fstat(self._fd)
         return self._opened
 
     def _busy(self, fd: int) -> StoreBusy:
@@ -198,7 +195,7 @@ class Sidecar:
 
 
 class Hold:
-    """``with`` the sidecar's lock. A class: a generator would cost twice as much, at every commit."""
+    """``with`` the sidecar's lock, as ``label``. A class: a generator would cost twice as much, at every commit."""
 
     __slots__ = ("_label", "_sidecar")
 

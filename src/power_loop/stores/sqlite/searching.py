@@ -38,7 +38,6 @@ class IndexJob(Job[int]):
     durable = False
 
     def __init__(self, keys: Sequence[int]) -> None:
-        super().__init__()
         self._keys = keys
 
     def apply(self, db: Connection) -> int:

@@ -40,7 +40,6 @@ class VacuumJob(Job[int]):
     grouped = False
 
     def __init__(self, path: str) -> None:
-        super().__init__()
         self._path = path
 
     def apply(self, db: Connection) -> int:

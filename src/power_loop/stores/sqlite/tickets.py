@@ -86,13 +86,13 @@ class Worker(Generic[J]):
         with self._lock:
             if self._stopped:
                 raise StoreClosed(f"The store at {self.path} is closed. Open a new one.", path=self.path)
-            self._put(job)
+            self._queue.put(job)
+            if self._thread is None:
+                self._start()
 
-    def _put(self, job: J | None) -> None:
-        self._queue.put(job)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
 
     def stop(self, ended: "Ticket[None] | None" = None) -> None:
         """Let the thread finish what is queued and end; ``ended`` hears of it. Returns at once."""
@@ -100,7 +100,9 @@ class Worker(Generic[J]):
             if self._stopped:
                 return
             self._stopped, self._ended = True, ended
-            self._put(None)
+            self._queue.put(None)
+            if self._thread is None:
+                self._start()
 
     def join(self, timeout: float) -> None:
         """Wait until the thread has ended, at most ``timeout`` seconds."""
