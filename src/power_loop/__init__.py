@@ -60,6 +60,7 @@ from power_loop.facts.errors import (
     StoreIOError,
     StoreReadOnly,
     StoreUnavailable,
+    StructuredOutputError,
     SyncInsideRun,
     ToolError,
     ToolNotFound,
@@ -108,6 +109,7 @@ from power_loop.ports.llm import (
 )
 from power_loop.ports.registry import ToolRegistry, build_registry, filtered_registry, validate_tool_args
 from power_loop.ports.store import SessionStore, SubagentLifecycle
+from power_loop.ports.structured import StructuredOutputSpec, parse_structured
 from power_loop.ports.tool_decorator import tool
 from power_loop.ports.tools import (
     ProcessResult,
@@ -239,6 +241,8 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "StoreIOError",
     "StoreReadOnly",
     "StoreUnavailable",
+    "StructuredOutputError",
+    "StructuredOutputSpec",
     "SubagentLifecycle",
     "SyncInsideRun",
     "Text",
@@ -265,6 +269,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "create_llm_service_from_env",
     "current_session_id",
     "filtered_registry",
+    "parse_structured",
     "tool",
     "validate_tool_args",
     "with_retry",

@@ -13,6 +13,7 @@ from power_loop.facts.entries import (
     ModelFailed,
     ModelReplied,
     Note,
+    OutputChecked,
     RecordedCall,
     ReplyEdited,
     RunEnded,
@@ -160,6 +161,12 @@ class Narrator:
     def _note(self, fact: Note, _entry: Entry) -> _Told:
         return [(_T.USER_NOTIFICATION, UserNotificationPayload(fact.text))]
 
+    def _output_checked(self, fact: OutputChecked, _entry: Entry) -> _Told:
+        if fact.ok:
+            return [_log("the reply is the output that was asked for")]
+        then = "no further try" if fact.final else f"repair {fact.repairs + 1}"
+        return [_log(f"the reply is not the output that was asked for, {then}: {fact.problem}")]
+
     def _cancelled(self, fact: Cancelled, entry: Entry) -> _Told:
         return [(_T.LOOP_CANCELLED, LoopCancelledPayload(fact.reason, entry.round))]
 
@@ -188,6 +195,7 @@ _TELLERS: dict[str, Callable[[Narrator, Any, Entry], _Told]] = {
     "tool_started": Narrator._tool_started,  # noqa: SLF001
     "tool_finished": Narrator._tool_finished,  # noqa: SLF001
     "note": Narrator._note,  # noqa: SLF001
+    "output_checked": Narrator._output_checked,  # noqa: SLF001
     "cancelled": Narrator._cancelled,  # noqa: SLF001
     "run_ended": Narrator._ended,  # noqa: SLF001
 }

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from power_loop.decisions.call import Call
+from power_loop.decisions.outputs import Output
 from power_loop.facts.entries import (
     Cancelled,
     DefinitionChanged,
@@ -18,6 +19,7 @@ from power_loop.facts.entries import (
     ModelFailed,
     ModelReplied,
     Note,
+    OutputChecked,
     RecordedCall,
     ReplyEdited,
     ResultEdited,
@@ -30,6 +32,7 @@ from power_loop.facts.entries import (
 from power_loop.facts.ids import call_id
 from power_loop.facts.journal import FACTS, Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, text_of
+from power_loop.facts.structured import StructuredOutputSpec
 from power_loop.facts.usage import LLMTokenUsage, add_cost
 
 WRAP_UP = "wrap_up"
@@ -58,6 +61,7 @@ class State:
         "messages",
         "offered",
         "open_calls",
+        "output",
         "reply_fresh",
         "reply_length",
         "reply_needed",
@@ -103,6 +107,7 @@ class State:
         self.reply_length = 0
         self.reply_seq = 0
         self.reply_text = ""
+        self.output = Output()
         self.usage = LLMTokenUsage()
         self.usage_since_input = LLMTokenUsage()
         self.cost: Decimal | None = None
@@ -145,9 +150,17 @@ class State:
         self.failure = None
         self.wrap_up = False
         self.reply_needed = True
+        self._want(fact.output, entry.run)
         self.unheard = not self.run_open
         self.usage_since_input = LLMTokenUsage()
         self.cost_since_input = None
+
+    def _want(self, spec: StructuredOutputSpec | None, run: int) -> None:
+        """Take in what output an input wants. One that arrives in the middle of a run does not change what that is."""
+        if spec is None and self.run_open and run == self.run:
+            spec = self.output.spec
+        if spec is not None or self.output.spec is not None:
+            self.output = self.output.asked(spec)
 
     def _run_started(self, entry: Entry) -> None:
         self.started_entry = entry
@@ -168,6 +181,8 @@ class State:
         fact = _of(entry, DefinitionChanged)
         self.definition = fact.digest
         self.offered = frozenset(tool["function"]["name"] for tool in fact.tools)
+        if fact.output != self.output.tool:
+            self.output = msgspec.structs.replace(self.output, tool=fact.output)
 
     def _model_called(self, _entry: Entry) -> None:
         self.in_flight = True
@@ -193,6 +208,8 @@ class State:
         self.cost = add_cost(self.cost, fact.cost)
         self.cost_since_input = add_cost(self.cost_since_input, fact.cost)
         self.reply_position = len(self.messages)
+        if self.output.spec is not None:
+            self.output = self.output.replied()
         self._take_reply(fact, fact.calls)
 
     def _reply_edited(self, entry: Entry) -> None:
@@ -247,7 +264,7 @@ class State:
             self.messages.append(AgentMessage(MessageRole.TOOL, content, tool_call_id=call.recorded.id))
         self.messages.extend(self.deferred)
         self.deferred = []
-        self.reply_needed = True
+        self.reply_needed = not self.output.settled
 
     def _result_edited(self, entry: Entry) -> None:
         fact = _of(entry, ResultEdited)
@@ -267,6 +284,13 @@ class State:
         elif fact.topic == CONTINUE:
             self.wrap_up = False
             self.reply_needed = True
+            self.output = self.output.reopened()
+
+    def _output_checked(self, entry: Entry) -> None:
+        self.output = self.output.checked(_of(entry, OutputChecked))
+        self.reply_fresh = False
+        if not self.open_calls:
+            self.reply_needed = not self.output.settled
 
     def _round_skipped(self, _entry: Entry) -> None:
         self.rounds += 1

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from power_loop.decisions.outputs import last_words
 from power_loop.decisions.state import WRAP_UP, State
 from power_loop.decisions.steps import CallModel
+from power_loop.engine.ask_output import asked
 from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.retry import failed_attempt
 from power_loop.engine.run import Run
@@ -41,9 +43,9 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def prepare(step: CallModel, run: Run) -> LLMRequest:
     """Stage what the request needs said first, and build it from the journal."""
     if step.wrap_up and not run.state.wrap_up:
-        run.stage(Note(WRAP_UP, WRAP_UP_TEXT))
+        run.stage(Note(WRAP_UP, wrap_up_text(run.state)))
     services = run.services
-    definition = services.definition
+    definition, response_format = asked(run)
     if run.state.definition != definition.digest:
         run.stage(definition.fact())
     return LLMRequest(
@@ -53,7 +55,13 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
         tool_choice="none" if step.wrap_up else "auto",
         max_tokens=services.max_tokens,
         temperature=services.temperature,
+        response_format=response_format,
     )
+
+
+def wrap_up_text(state: State) -> str:
+    """Return what asks for a last word at the round limit."""
+    return WRAP_UP_TEXT if state.output.spec is None else last_words(state.output)
 
 
 async def pause(step: CallModel, run: Run) -> bool:

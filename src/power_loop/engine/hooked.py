@@ -6,9 +6,10 @@ import msgspec
 
 from power_loop.decisions.calls import answer
 from power_loop.decisions.state import WRAP_UP
-from power_loop.decisions.steps import CallModel, EndRun, RunTools
+from power_loop.decisions.steps import CallModel, CheckOutput, EndRun, RunTools
 from power_loop.decisions.views import check_view, splice
-from power_loop.engine.call_model import WRAP_UP_TEXT, make_call, pause, prepare, record_calls, replied
+from power_loop.engine.call_model import make_call, pause, prepare, record_calls, replied, wrap_up_text
+from power_loop.engine.check_output import check_output
 from power_loop.engine.end_run import end_run
 from power_loop.engine.run import Run
 from power_loop.engine.run_tools import run_tools
@@ -51,7 +52,7 @@ async def hooked_call_model(step: CallModel, run: Run) -> None:
     if not await pause(step, run):
         return
     if step.wrap_up and not run.state.wrap_up and run.services.hooks.has(HookPoint.MESSAGE_APPEND):
-        message = await append_hook(run, AgentMessage(MessageRole.USER, WRAP_UP_TEXT))
+        message = await append_hook(run, AgentMessage(MessageRole.USER, wrap_up_text(run.state)))
         run.stage(Note(WRAP_UP, message.text, message.role))
     request = prepare(step, run)
     edited: Sequence[str] = ()
@@ -71,20 +72,22 @@ async def hooked_run_tools(step: RunTools, run: Run) -> None:
     if await run_tools(step, run):
         await end_run(run, "hook_break")
         return
-    hooks = run.services.hooks
-    if run.state.open_calls or not hooks.has(HookPoint.TOOLS_BATCH_AFTER, HookPoint.ROUND_END):
-        return
-    await run.flush()
-    index = max(run.state.rounds - 1, 0)
-    messages = list(run.state.messages)
-    await hooks.run(ToolsBatchAfterCtx(session_id=run.session_id, round_index=index, messages=messages))
-    await _round_end(run, has_tools=True)
+    await _after_batch(run)
+
+
+async def hooked_check_output(step: CheckOutput, run: Run) -> None:
+    """The check, then what ends its round: tools.batch.after and round.end, or round.end where another one follows."""
+    await check_output(step, run)
+    if step.call is not None:
+        await _after_batch(run)
+    elif run.state.reply_needed:
+        await _round_end(run, has_tools=False)
 
 
 async def hooked_end_run(step: EndRun, run: Run) -> None:
     """round.end for a round without tools, session.end, the end."""
     hooks = run.services.hooks
-    if step.status in {"completed", "hit_round_limit"}:
+    if step.status in {"completed", "hit_round_limit"} and not run.state.calls:
         await _round_end(run, has_tools=False)
     if hooks.has(HookPoint.SESSION_END):
         await run.flush()
@@ -140,6 +143,17 @@ async def _round_end(run: Run, *, has_tools: bool) -> None:
                 response_text=run.state.reply_text,
             )
         )
+
+
+async def _after_batch(run: Run) -> None:
+    hooks = run.services.hooks
+    if run.state.open_calls or not hooks.has(HookPoint.TOOLS_BATCH_AFTER, HookPoint.ROUND_END):
+        return
+    await run.flush()
+    index = max(run.state.rounds - 1, 0)
+    messages = list(run.state.messages)
+    await hooks.run(ToolsBatchAfterCtx(session_id=run.session_id, round_index=index, messages=messages))
+    await _round_end(run, has_tools=True)
 
 
 def _edit_view(run: Run, wanted: Sequence[AgentMessage]) -> None:

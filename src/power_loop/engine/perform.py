@@ -4,10 +4,17 @@ import contextlib
 from collections.abc import Awaitable
 
 from power_loop.decisions.state import State
-from power_loop.decisions.steps import CallModel, EndRun, RunTools, Step
+from power_loop.decisions.steps import CallModel, CheckOutput, EndRun, RunTools, Step
 from power_loop.engine.call_model import call_model
+from power_loop.engine.check_output import check_output
 from power_loop.engine.end_run import end_run
-from power_loop.engine.hooked import hooked_call_model, hooked_end_run, hooked_run_tools, hooked_start
+from power_loop.engine.hooked import (
+    hooked_call_model,
+    hooked_check_output,
+    hooked_end_run,
+    hooked_run_tools,
+    hooked_start,
+)
 from power_loop.engine.journal import Redirected
 from power_loop.engine.run import Run
 from power_loop.engine.run_tools import run_tools
@@ -53,5 +60,7 @@ def _taken(step: Step, run: Run) -> Awaitable[object]:
             return hooked_call_model(step, run) if hooked else call_model(step, run)
         case RunTools():
             return hooked_run_tools(step, run) if hooked else run_tools(step, run)
+        case CheckOutput():
+            return hooked_check_output(step, run) if hooked else check_output(step, run)
         case EndRun():
             return hooked_end_run(step, run) if hooked else end_run(run, step.status)

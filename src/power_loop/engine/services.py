@@ -15,6 +15,7 @@ from power_loop.ports.hooks import AgentHooks
 from power_loop.ports.llm import LLMService, definition_digest_source
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import SessionStore
+from power_loop.ports.structured import OutputForm
 from power_loop.ports.tools import ToolDefinition
 
 
@@ -24,16 +25,18 @@ class Definition(msgspec.Struct, frozen=True):
     system_prompt: str | None
     tools: tuple[ToolDefinition, ...]
     digest: str
+    output: str = ""
 
     @classmethod
-    def of(cls, system_prompt: str | None, tools: tuple[ToolDefinition, ...]) -> "Definition":
-        """Make a definition."""
-        source = definition_digest_source(system_prompt, tools)
-        return cls(system_prompt, tools, sha256(source.encode()).hexdigest()[:32])
+    def of(cls, system_prompt: str | None, tools: tuple[ToolDefinition, ...], *, output: str = "") -> "Definition":
+        """Make a definition; ``output`` names the tool whose arguments are the output that an input wants."""
+        source = definition_digest_source(system_prompt, tools) + output
+        return cls(system_prompt, tools, sha256(source.encode()).hexdigest()[:32], output)
 
     def fact(self) -> DefinitionChanged:
         """Return the entry that records it."""
-        return DefinitionChanged(self.digest, self.system_prompt, tuple(tool.to_openai_tool() for tool in self.tools))
+        tools = tuple(tool.to_openai_tool() for tool in self.tools)
+        return DefinitionChanged(self.digest, self.system_prompt, tools, self.output)
 
 
 class Listener(Protocol):
@@ -71,6 +74,7 @@ class Services(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     clock: Clock = SYSTEM_CLOCK
     listeners: tuple[Listener, ...] = ()
+    output: OutputForm | None = None
 
     def runnable(self) -> frozenset[str]:
         """Return the names of the tools that this process can run."""

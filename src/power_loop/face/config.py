@@ -28,6 +28,8 @@ class AgentLoopConfig(msgspec.Struct):
         retry_policy: How often and how long to try a model call; None for what the model service was configured with
             (``max_retries``), else the policy's defaults.
         max_parallel_tools: Tools of one round that may run at the same time.
+        max_output_repairs: How often the model is told what was wrong with output that an ``output_type`` wants, and
+            asked again, per input; a StructuredOutputSpec has a number of its own.
     """
 
     system_prompt: str | None = None
@@ -36,6 +38,7 @@ class AgentLoopConfig(msgspec.Struct):
     max_tokens: int | None = 8000
     retry_policy: LLMRetryPolicy | None = None
     max_parallel_tools: int = 8
+    max_output_repairs: int = 2
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_rounds, int) or self.max_rounds < 1:
@@ -49,6 +52,11 @@ class AgentLoopConfig(msgspec.Struct):
         if not isinstance(self.max_parallel_tools, int) or self.max_parallel_tools < 1:
             raise ConfigError(
                 f"AgentLoopConfig.max_parallel_tools must be a whole number from 1, got {self.max_parallel_tools!r}."
+            )
+
+        if not isinstance(self.max_output_repairs, int) or self.max_output_repairs < 0:
+            raise ConfigError(
+                f"AgentLoopConfig.max_output_repairs must be a whole number from 0, got {self.max_output_repairs!r}."
             )
 
     def retries(self, llm: LLMService) -> LLMRetryPolicy:

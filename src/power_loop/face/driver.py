@@ -5,6 +5,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from power_loop.decisions.state import State
 from power_loop.decisions.verbs import OnPending, plan_send
 from power_loop.engine.cancellation import CancellationToken, CancelSource
@@ -30,6 +32,7 @@ from power_loop.ports.hooks import AgentHooks, HookPoint, MessageAppendCtx
 from power_loop.ports.llm import LLMService
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import NewSession, SessionStore
+from power_loop.ports.structured import OutputForm
 
 _SNAPSHOTS = 1024
 """Sessions whose state a loop keeps at hand."""
@@ -123,15 +126,18 @@ class Driver:
         on_busy: OnBusy | None,
         stop_event: CancelSource,
         listener: Listener | None = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> StatefulResult:
         """Add input and drive. Everything that can be wrong with the arguments is found before anything is written."""
         if on_pending not in {"raise", "resume", "abort"}:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
         messages = to_inputs(user_input)
         token = CancellationToken.from_any(stop_event)
-        services = self.services(listener)
+        services = self.services(listener, output_type)
         identity = session_id or await self.create(None, checked_metadata(metadata))
         inputs = [input_fact(await self._appended(message, identity)) for message in messages]
+        if services.output is not None:
+            inputs[-1] = msgspec.structs.replace(inputs[-1], output=services.output.spec)
 
         def plan(state: State) -> Sequence[Fact]:
             return plan_send(identity, state, inputs, self.started(services), on_pending)
@@ -153,7 +159,7 @@ class Driver:
                         state = await execute(run)
                     finally:
                         self.keep(session_id, run.journal)
-                    result = result_of(session_id, state)
+                    result = result_of(session_id, state, services.output)
             except SessionBusy:
                 if on_busy != "wait":
                     raise
@@ -191,8 +197,8 @@ class Driver:
         """Return the fact that opens a run."""
         return RunStarted(services.limits, self._store.owner, services.definition.digest, force)
 
-    def services(self, listener: Listener | None = None) -> Services:
-        """Return what a run works with, as of now."""
+    def services(self, listener: Listener | None = None, output_type: Any = None) -> Services:  # noqa: ANN401 -- whatever pydantic takes
+        """Return what a run works with, as of now. Raises ConfigError for an output type that cannot be asked for."""
         retry = self._config.retries(self._llm)
         return Services(
             store=self._store,
@@ -206,6 +212,9 @@ class Driver:
             max_tokens=self._config.max_tokens,
             clock=self._clock,
             listeners=self._listeners if listener is None else (*self._listeners, listener),
+            output=None
+            if output_type is None
+            else OutputForm.of(output_type, max_repairs=self._config.max_output_repairs),
         )
 
     def _defined(self) -> Definition:

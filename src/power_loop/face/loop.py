@@ -93,6 +93,7 @@ class StatefulAgentLoop:
         on_pending: OnPending = "raise",
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> StatefulResult:
         """Add newest input and drive the session until it is answered.
 
@@ -104,10 +105,15 @@ class StatefulAgentLoop:
             on_busy: What to do when somebody drives the session: by default wait inside this process and raise
                 SessionBusy across processes.
             stop_event: A CancellationToken, an event or a callable that stops the run.
+            output_type: What the answer must be: a pydantic model, a dataclass, a TypedDict or another type that
+                pydantic takes, a JSON Schema as a dict, or a StructuredOutputSpec. ``result.output`` is its instance;
+                where the model does not manage, the run ends with the error ``structured_output_invalid``.
 
-        Raises: SessionNotFoundError, SessionPendingError, SessionBusy, InvalidInputError, StoreError.
+        Raises: SessionNotFoundError, SessionPendingError, SessionBusy, InvalidInputError, ConfigError, StoreError.
         """
-        return await self._driver.send(user_input, session_id, metadata, on_pending, on_busy, stop_event)
+        return await self._driver.send(
+            user_input, session_id, metadata, on_pending, on_busy, stop_event, output_type=output_type
+        )
 
     def stream(
         self,
@@ -118,11 +124,12 @@ class StatefulAgentLoop:
         on_pending: OnPending = "raise",
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> AgentStream:
         """Send, and iterate over typed events while it runs. Leaving the iteration early cancels the run."""
         return AgentStream(
             lambda listener: self._driver.send(
-                user_input, session_id, metadata, on_pending, on_busy, stop_event, listener
+                user_input, session_id, metadata, on_pending, on_busy, stop_event, listener, output_type
             )
         )
 
@@ -133,13 +140,16 @@ class StatefulAgentLoop:
         force: bool = False,
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> StatefulResult:
         """Continue a session exactly where its last run stopped; a session with nothing to do returns its last result.
 
-        ``force`` tries again after a crash loop. Raises SessionNotFoundError, SessionBusy, StoreError.
+        ``force`` tries again after a crash loop. What output is wanted stands in the journal; ``output_type`` is the
+        type that ``result.output`` is made an instance of, else it is plain JSON data. Raises SessionNotFoundError,
+        SessionBusy, StoreError, and StructuredOutputError where recorded output does not fit ``output_type``.
         """
         driver = self._driver
-        services = driver.services()
+        services = driver.services(output_type=output_type)
 
         def plan(state: State) -> Sequence[Fact]:
             return plan_resume(state, driver.started(services, force=force), services.runnable())

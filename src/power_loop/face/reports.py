@@ -12,6 +12,7 @@ from power_loop.facts.entries import ModelReplied, RunEnded
 from power_loop.facts.errors import JournalTooNew
 from power_loop.facts.journal import Entry
 from power_loop.ports.store import SessionRecord, SessionStore
+from power_loop.ports.structured import OutputForm
 
 _WAITS = {
     "pending_tools": "results of tools that run elsewhere",
@@ -25,8 +26,8 @@ _WAITS = {
 }
 
 
-def result_of(session_id: str, state: State) -> StatefulResult:
-    """Return what a session's last run came to."""
+def result_of(session_id: str, state: State, form: OutputForm | None = None) -> StatefulResult:
+    """Return what a session's last run came to; its output as the type of a form, or else as plain JSON data."""
     ended = state.ended
     pending = [call.to_tool_call() for call in state.pending()]
     if ended is None:
@@ -41,8 +42,16 @@ def result_of(session_id: str, state: State) -> StatefulResult:
         session_id=session_id,
         usage=state.usage_since_input,
         cost=state.cost_since_input,
+        output=_output_of(state, form),
         error=error,
     )
+
+
+def _output_of(state: State, form: OutputForm | None) -> Any:  # noqa: ANN401 -- an instance of the host's type
+    output = state.output
+    if not output.accepted or not output.text or output.spec is None:
+        return None
+    return (form or OutputForm(output.spec)).build(output.text)
 
 
 def pending_of(state: State) -> dict[str, Any] | None:

@@ -1,0 +1,111 @@
+"""Structured output, decided: what the newest input wants, how far that has come, and what the model is told of it."""
+
+from typing import Final
+
+import msgspec
+
+from power_loop.decisions.call import Call
+from power_loop.facts import jsontext
+from power_loop.facts.entries import OutputChecked
+from power_loop.facts.structured import StructuredOutputSpec, asked_schema
+
+OUTPUT_REPAIR: Final = "output_repair"
+"""Topic of the note that says what was wrong with the output, and asks for it again."""
+OUTPUT_TOOL: Final = "final_answer"
+"""Name of the tool whose arguments are the output; longer where the host has a tool of this name."""
+
+_SHOWN: Final = 8_000
+
+
+class Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the newest input wants as output, and how far that has come.
+
+    ``tool`` is the output tool of the recorded definition. ``due``: the newest reply answers the newest input, and is
+    not checked yet. The rest speaks of the newest reply that was checked: ``text`` is the output as canonical JSON
+    when ``accepted``, else what the tool was given; ``spent``: it was wrong, and no further try is made.
+    """
+
+    spec: StructuredOutputSpec | None = None
+    tool: str = ""
+    due: bool = False
+    repairs: int = 0
+    accepted: bool = False
+    spent: bool = False
+    by_tool: bool = False
+    text: str = ""
+    problem: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether no further model call is wanted."""
+        return self.accepted or self.spent
+
+    def asked(self, spec: StructuredOutputSpec | None) -> "Output":
+        """Return this after a new input."""
+        return Output(spec, self.tool)
+
+    def replied(self) -> "Output":
+        """Return this after a reply."""
+        return Output(self.spec, self.tool, due=True, repairs=self.repairs)
+
+    def reopened(self) -> "Output":
+        """Return this after a host asked to go on with what was settled."""
+        return Output(self.spec, self.tool)
+
+    def checked(self, fact: OutputChecked) -> "Output":
+        """Return this after a check."""
+        repairs = fact.repairs + (not fact.ok and not fact.final)
+        by_tool = fact.call is not None
+        return Output(
+            self.spec, self.tool, repairs=repairs, accepted=fact.ok, spent=fact.final, by_tool=by_tool,
+            text=fact.text, problem=fact.problem,
+        )  # fmt: skip
+
+
+def is_answer(call: Call, output: Output) -> bool:
+    """Tell whether a call's arguments are meant as the output."""
+    return call.offered and bool(output.tool) and call.recorded.name == output.tool
+
+
+def is_last_try(output: Output, *, wrap_up: bool) -> bool:
+    """Tell whether no repair is left for the output that is being checked."""
+    return wrap_up or output.spec is None or output.repairs >= output.spec.max_repairs
+
+
+# -- what the model is told
+
+ACCEPTED: Final = "Accepted."
+OVERTAKEN: Final = "<not checked: another answer or a newer input came first>"
+
+
+def refused(problem: str, tool: str) -> str:
+    """Answer a call of the output tool whose arguments do not fit."""
+    return f"Error: these arguments are not the answer that is wanted.\n{problem}\nCall {tool} again."
+
+
+def repair_words(output: Output) -> str:
+    """Tell what is wrong with an output that stood in the reply's text, and ask again."""
+    return f"Your reply is not the answer that is wanted.\n{output.problem}\n{how_to_answer(output)}"
+
+
+def last_words(output: Output) -> str:
+    """Ask for the output at the round limit, where no tool can be called any more."""
+    return (
+        "The limit of rounds for this task is reached and no further tool can be used. Answer now with what you know. "
+        + _as_text(output)
+    )
+
+
+def how_to_answer(output: Output) -> str:
+    """Say in which form the answer is wanted."""
+    if output.tool:
+        return f"Give your answer by calling {output.tool}."
+    return _as_text(output)
+
+
+def _as_text(output: Output) -> str:
+    if output.spec is None:
+        return ""
+    schema = jsontext.encode(asked_schema(output.spec.schema))
+    fitting = f" that fits this JSON Schema: {schema}" if len(schema) <= _SHOWN else ""
+    return f"Write nothing but one JSON object{fitting}"
