@@ -35,7 +35,16 @@ def play(servers: Servers, scenario: str, faults: list[tuple[str, ...]]) -> tupl
 
 @pytest.mark.parametrize(
     ("scenario", "commits"),
-    [("text", 3), ("one_tool", 5), ("parallel", 7), ("stream", 5), ("cancel", 8), ("talk", 13), ("long", 23)],
+    [
+        ("text", 3),
+        ("one_tool", 5),
+        ("parallel", 7),
+        ("stream", 5),
+        ("cancel", 8),
+        ("talk", 13),
+        ("output", 5),
+        ("long", 23),
+    ],
 )
 def test_before_and_after_every_commit(servers: Servers, scenario: str, commits: int) -> None:
     """Nothing acknowledged is lost, nothing recorded is redone, whichever commit the driver dies at."""
@@ -52,6 +61,12 @@ def test_before_and_after_every_sql_statement(servers: Servers) -> None:
     played, died = play(servers, "parallel", [(point,) for point in points])
     assert died >= played - 6, "the last statements run after the journal is complete"
     assert played >= 100
+
+
+def test_between_an_output_that_did_not_fit_and_its_repair(servers: Servers) -> None:
+    """Whoever resumes still knows what output is wanted, and how often it was asked for."""
+    points = ["model:2:asked", "model:2:paid", "tool:put:mid", "model:3:asked", "model:3:paid"]
+    assert play(servers, "output", [(point,) for point in points]) == (5, 5)
 
 
 @pytest.mark.parametrize("scenario", ["parallel", "talk"])

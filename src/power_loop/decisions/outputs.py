@@ -5,9 +5,8 @@ from typing import Final
 import msgspec
 
 from power_loop.decisions.call import Call
-from power_loop.facts import jsontext
 from power_loop.facts.entries import OutputChecked
-from power_loop.facts.structured import StructuredOutputSpec, asked_schema
+from power_loop.facts.structured import RecordedOutput, asked_schema, ordered_json
 
 OUTPUT_REPAIR: Final = "output_repair"
 """Topic of the note that says what was wrong with the output, and asks for it again."""
@@ -25,7 +24,7 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
     when ``accepted``, else what the tool was given; ``spent``: it was wrong, and no further try is made.
     """
 
-    spec: StructuredOutputSpec | None = None
+    wanted: RecordedOutput | None = None
     tool: str = ""
     due: bool = False
     repairs: int = 0
@@ -40,24 +39,24 @@ class Output(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether no further model call is wanted."""
         return self.accepted or self.spent
 
-    def asked(self, spec: StructuredOutputSpec | None) -> "Output":
+    def asked(self, wanted: RecordedOutput | None) -> "Output":
         """Return this after a new input."""
-        return Output(spec, self.tool)
+        return Output(wanted, self.tool)
 
     def replied(self) -> "Output":
         """Return this after a reply."""
-        return Output(self.spec, self.tool, due=True, repairs=self.repairs)
+        return Output(self.wanted, self.tool, due=True, repairs=self.repairs)
 
     def reopened(self) -> "Output":
         """Return this after a host asked to go on with what was settled."""
-        return Output(self.spec, self.tool)
+        return Output(self.wanted, self.tool)
 
     def checked(self, fact: OutputChecked) -> "Output":
         """Return this after a check."""
         repairs = fact.repairs + (not fact.ok and not fact.final)
         by_tool = fact.call is not None
         return Output(
-            self.spec, self.tool, repairs=repairs, accepted=fact.ok, spent=fact.final, by_tool=by_tool,
+            self.wanted, self.tool, repairs=repairs, accepted=fact.ok, spent=fact.final, by_tool=by_tool,
             text=fact.text, problem=fact.problem,
         )  # fmt: skip
 
@@ -69,7 +68,7 @@ def is_answer(call: Call, output: Output) -> bool:
 
 def is_last_try(output: Output, *, wrap_up: bool) -> bool:
     """Tell whether no repair is left for the output that is being checked."""
-    return wrap_up or output.spec is None or output.repairs >= output.spec.max_repairs
+    return wrap_up or output.wanted is None or output.repairs >= output.wanted.max_repairs
 
 
 # -- what the model is told
@@ -104,8 +103,8 @@ def how_to_answer(output: Output) -> str:
 
 
 def _as_text(output: Output) -> str:
-    if output.spec is None:
+    if output.wanted is None:
         return ""
-    schema = jsontext.encode(asked_schema(output.spec.schema))
+    schema = ordered_json(asked_schema(output.wanted.spec().schema))
     fitting = f" that fits this JSON Schema: {schema}" if len(schema) <= _SHOWN else ""
     return f"Write nothing but one JSON object{fitting}"

@@ -32,7 +32,7 @@ from power_loop.facts.entries import (
 from power_loop.facts.ids import call_id
 from power_loop.facts.journal import FACTS, Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, text_of
-from power_loop.facts.structured import StructuredOutputSpec
+from power_loop.facts.structured import RecordedOutput
 from power_loop.facts.usage import LLMTokenUsage, add_cost
 
 WRAP_UP = "wrap_up"
@@ -155,12 +155,12 @@ class State:
         self.usage_since_input = LLMTokenUsage()
         self.cost_since_input = None
 
-    def _want(self, spec: StructuredOutputSpec | None, run: int) -> None:
+    def _want(self, wanted: RecordedOutput | None, run: int) -> None:
         """Take in what output an input wants. One that arrives in the middle of a run does not change what that is."""
-        if spec is None and self.run_open and run == self.run:
-            spec = self.output.spec
-        if spec is not None or self.output.spec is not None:
-            self.output = self.output.asked(spec)
+        if wanted is None and self.run_open and run == self.run:
+            wanted = self.output.wanted
+        if wanted is not None or self.output.wanted is not None:
+            self.output = self.output.asked(wanted)
 
     def _run_started(self, entry: Entry) -> None:
         self.started_entry = entry
@@ -208,7 +208,7 @@ class State:
         self.cost = add_cost(self.cost, fact.cost)
         self.cost_since_input = add_cost(self.cost_since_input, fact.cost)
         self.reply_position = len(self.messages)
-        if self.output.spec is not None:
+        if self.output.wanted is not None:
             self.output = self.output.replied()
         self._take_reply(fact, fact.calls)
 

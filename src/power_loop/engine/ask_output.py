@@ -7,7 +7,7 @@ from power_loop.decisions.outputs import OUTPUT_TOOL, Output, how_to_answer
 from power_loop.engine.run import Run
 from power_loop.engine.services import Definition
 from power_loop.facts import jsontext
-from power_loop.facts.structured import asked_schema
+from power_loop.facts.structured import asked_schema, ordered_json
 from power_loop.ports.llm import DescribedLLM, LLMService
 from power_loop.ports.models import ModelInfo
 from power_loop.ports.tools import ToolDefinition
@@ -21,19 +21,20 @@ def asked(run: Run) -> tuple[Definition, dict[str, Any] | None]:
     Decided anew for each call from what the service says of itself: the recorded definition tells which way a reply
     was asked for, so that a session goes on where another service drives it.
     """
-    services, spec = run.services, run.state.output.spec
-    if spec is None:
+    services, wanted = run.services, run.state.output.wanted
+    if wanted is None:
         return services.definition, None
+    spec = wanted.spec()
     base, info = services.definition, _known(services.llm)
     if info.native_schema:
         return base, spec.to_openai_response_format()
     if not info.tools:
-        told = how_to_answer(Output(spec))
+        told = how_to_answer(Output(wanted))
         return Definition.of(f"{base.system_prompt}\n\n{told}" if base.system_prompt else told, base.tools), None
     name = OUTPUT_TOOL
     while services.registry.has(name):
         name += "_"
-    tool = _tool(name, spec.description, jsontext.encode(asked_schema(spec.schema)))
+    tool = _tool(name, spec.description, ordered_json(asked_schema(spec.schema)))
     return Definition.of(base.system_prompt, (*base.tools, tool), output=name), None
 
 

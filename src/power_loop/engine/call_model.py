@@ -61,7 +61,7 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
 
 def wrap_up_text(state: State) -> str:
     """Return what asks for a last word at the round limit."""
-    return WRAP_UP_TEXT if state.output.spec is None else last_words(state.output)
+    return WRAP_UP_TEXT if state.output.wanted is None else last_words(state.output)
 
 
 async def pause(step: CallModel, run: Run) -> bool:

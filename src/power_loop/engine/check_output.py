@@ -33,9 +33,10 @@ async def check_output(step: CheckOutput, run: Run) -> None:
 
 def _form(run: Run) -> OutputForm | None:
     """Return the form of what is wanted; with the host's type where this process was told it."""
-    spec, own = run.state.output.spec, run.services.output
-    if spec is None:
+    wanted, own = run.state.output.wanted, run.services.output
+    if wanted is None:
         return None
+    spec = wanted.spec()
     return own if own is not None and own.spec.schema == spec.schema else OutputForm(spec)
 
 

@@ -26,6 +26,7 @@ from power_loop.facts.errors import ConfigError, HookError, SessionBusy
 from power_loop.facts.ids import new_id
 from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, to_message
+from power_loop.facts.structured import RecordedOutput
 from power_loop.llms.resolve import service_from_string
 from power_loop.ports.bus import AgentEventBus
 from power_loop.ports.hooks import AgentHooks, HookPoint, MessageAppendCtx
@@ -137,7 +138,7 @@ class Driver:
         identity = session_id or await self.create(None, checked_metadata(metadata))
         inputs = [input_fact(await self._appended(message, identity)) for message in messages]
         if services.output is not None:
-            inputs[-1] = msgspec.structs.replace(inputs[-1], output=services.output.spec)
+            inputs[-1] = msgspec.structs.replace(inputs[-1], output=RecordedOutput.of(services.output.spec))
 
         def plan(state: State) -> Sequence[Fact]:
             return plan_send(identity, state, inputs, self.started(services), on_pending)

@@ -49,9 +49,9 @@ def result_of(session_id: str, state: State, form: OutputForm | None = None) -> 
 
 def _output_of(state: State, form: OutputForm | None) -> Any:  # noqa: ANN401 -- an instance of the host's type
     output = state.output
-    if not output.accepted or not output.text or output.spec is None:
+    if not output.accepted or not output.text or output.wanted is None:
         return None
-    return (form or OutputForm(output.spec)).build(output.text)
+    return (form or OutputForm(output.wanted.spec())).build(output.text)
 
 
 def pending_of(state: State) -> dict[str, Any] | None:

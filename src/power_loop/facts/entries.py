@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import msgspec
 
 from power_loop.facts.messages import AgentMessage, Content, MessageRole
-from power_loop.facts.structured import StructuredOutputSpec
+from power_loop.facts.structured import RecordedOutput
 from power_loop.facts.usage import LLMTokenUsage
 
 Effect: TypeAlias = Literal["read", "idempotent", "once"]
@@ -52,7 +52,7 @@ class InputReceived(Fact, frozen=True):
     name: str | None = None
     message_id: str | None = None
     cleaned: bool = False
-    output: StructuredOutputSpec | None = None
+    output: RecordedOutput | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -18,24 +18,17 @@ _FENCED: Final = re.compile(r"\s*```[^\n]*\n(.*?)\n?```\s*", re.DOTALL)
 _TRAILING_COMMA: Final = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 
 
-class _Broken(Exception):
-    """An object or array was begun that is not valid JSON."""
-
-
 def json_values(text: str) -> list[Any]:
     """Return the JSON values in a text: the one that fills it, or else each object and array, in order.
 
     Line breaks inside strings are taken, NaN and numbers out of range are not. A text with a broken object or array
     has no values, lest a part of it be taken for the whole; but a comma before a closing bracket is overlooked.
     """
-    try:
-        return _whole(text) or _within(text)
-    except _Broken:
-        mended = _TRAILING_COMMA.sub(lambda match: match[1] or "", text)
-    try:
-        return _within(mended)
-    except _Broken:
-        return []
+    found = _whole(text) or _within(text)
+    if found:
+        return found
+    mended = _TRAILING_COMMA.sub(lambda match: match[1] or "", text)
+    return _within(mended) if mended != text else []
 
 
 def _whole(text: str) -> list[Any]:
@@ -52,6 +45,12 @@ def _whole(text: str) -> list[Any]:
 
 
 def _within(text: str) -> list[Any]:
+    values, broken = _scan(text)
+    return [] if broken is not None else values
+
+
+def _scan(text: str) -> tuple[list[Any], ValueError | None]:
+    """Return the values up to the first that is broken, and what is wrong with that."""
     values: list[Any] = []
     position = tries = 0
     while tries < _MAX_TRIES and (begin := _BEGINS.search(text, position)) is not None:
@@ -60,25 +59,20 @@ def _within(text: str) -> list[Any]:
             value, position = jsontext.parse_at(text, begin.start())
         except ValueError as error:
             if _MEANT.match(text, begin.start()):
-                raise _Broken from error
+                return values, error
             position = begin.end()
         else:
             values.append(value)
-    return values
+    return values, None
 
 
 def why_none(text: str) -> str:
     """Say why no JSON value could be found in a text, in words a model can act on."""
     if not text.strip():
         return "The reply is empty."
-    begin = _MEANT.search(text) or _BEGINS.search(text)
-    if begin is None:
+    broken = _scan(text)[1]
+    if broken is None:
         return "The reply contains no JSON object."
-    try:
-        jsontext.parse_at(text, begin.start())
-    except ValueError as error:
-        cause = error.__cause__
-        end = cause.pos if isinstance(cause, json.JSONDecodeError) else 0
-        cut = " The reply ends in the middle of it." if end >= len(text.rstrip()) else ""
-        return f"The reply contains no valid JSON: {cause or error}.{cut}"
-    return "The reply contains JSON that is broken off."
+    cause = broken.__cause__
+    cut = isinstance(cause, json.JSONDecodeError) and cause.pos >= len(text.rstrip())
+    return f"The reply contains no valid JSON: {cause}.{' It ends in the middle.' if cut else ''}"

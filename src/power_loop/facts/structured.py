@@ -55,6 +55,34 @@ class StructuredOutputSpec(msgspec.Struct, frozen=True, omit_defaults=True, forb
         return {"type": "json_schema", "json_schema": schema}
 
 
+class RecordedOutput(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A specification as the journal keeps it: the schema as JSON text, whose properties keep their order.
+
+    Bodies of entries have sorted keys, but models write properties in the order of the schema.
+    """
+
+    name: str
+    schema: str
+    strict: bool = True
+    max_repairs: int = 2
+    description: str = ""
+
+    @classmethod
+    def of(cls, spec: StructuredOutputSpec) -> "RecordedOutput":
+        """Record a specification."""
+        return cls(spec.name, ordered_json(spec.schema), spec.strict, spec.max_repairs, spec.description)
+
+    def spec(self) -> StructuredOutputSpec:
+        """Return the specification."""
+        schema = msgspec.json.decode(self.schema)
+        return StructuredOutputSpec(self.name, schema, self.strict, self.max_repairs, self.description)
+
+
+def ordered_json(schema: Schema) -> str:
+    """Return a schema as JSON text, in its own order. Raises TypeError, ValueError or OverflowError for other data."""
+    return msgspec.json.encode(schema).decode()
+
+
 def is_object_schema(schema: Schema) -> bool:
     """Tell whether a schema says itself that its values are objects."""
     return bool(schema.get("type", "object" if "properties" in schema else "") == "object")

@@ -15,7 +15,7 @@ import msgspec
 from power_loop.facts import jsontext
 from power_loop.facts.errors import ConfigError, StructuredOutputError
 from power_loop.facts.json_in_text import json_values, why_none
-from power_loop.facts.structured import WRAPPED, Schema, StructuredOutputSpec, is_object_schema
+from power_loop.facts.structured import WRAPPED, Schema, StructuredOutputSpec, is_object_schema, ordered_json
 from power_loop.ports.json_schema import mistakes_in
 from power_loop.ports.satisfiable import is_impossible
 from power_loop.ports.tool_schema import quiet_generator, said, tidy
@@ -158,7 +158,7 @@ def _fitting(name: str) -> str:
 def _plain(schema: Mapping[str, Any]) -> Schema:
     """Return a schema of a host's as clean JSON data of its own."""
     try:
-        plain: Schema = msgspec.json.decode(jsontext.encode(jsontext.clean_value(dict(schema))[0]))
+        plain: Schema = msgspec.json.decode(ordered_json(jsontext.clean_value(dict(schema))[0]))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigError(f"The schema of an output_type must be JSON data: {error}") from error
     return plain
@@ -178,7 +178,7 @@ def _checked(spec: StructuredOutputSpec) -> StructuredOutputSpec:
         raise ConfigError(f"The schema of output {spec.name!r} is not a valid JSON Schema: {error}") from error
     if is_impossible(schema):
         raise ConfigError(f"No value fits the schema of output {spec.name!r}.")
-    return msgspec.structs.replace(spec, schema=schema)
+    return msgspec.structs.replace(spec, schema=schema, description=jsontext.clean(spec.description)[0])
 
 
 def _listed(mistakes: list[str]) -> str:
