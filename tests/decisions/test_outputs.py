@@ -63,6 +63,14 @@ def test_a_bad_reply_wants_another_and_the_last_one_is_an_error():
     assert step(*again, LAST) == EndRun("error")
 
 
+def test_a_repair_is_told_once():
+    """A driver that dies between the check and the note leaves it due."""
+    assert state_of(*TALKED, BAD).output.repair_due
+    assert not state_of(*TALKED, BAD, Note("output_repair", "again")).output.repair_due
+    assert not state_of(*TALKED, LAST).output.repair_due
+    assert not state_of(*ANSWERED, *answer(BAD, "failed")).output.repair_due
+
+
 def test_repairs_are_counted_from_facts():
     assert state_of(*TALKED).output.repairs == 0
     assert state_of(*TALKED, BAD).output.repairs == 1

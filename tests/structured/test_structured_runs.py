@@ -9,6 +9,7 @@ from power_loop import (
     AgentEventType,
     AgentHooks,
     AgentLoopConfig,
+    AgentMessage,
     ConfigError,
     HookPoint,
     LLMResponse,
@@ -67,7 +68,8 @@ async def test_the_tool_is_offered_for_that_input_only(store):
     assert (second.output, second.final_text) == (None, "You are welcome.")
     assert [names(request) for request in model.requests] == [["look", "final_answer"], ["look"]]
     changes = [entry.fact for entry in await store.read(first.session_id) if entry.kind == "definition_changed"]
-    assert [change.output for change in changes] == ["final_answer", ""]
+    assert [change.output for change in changes] == ["", "final_answer", ""]
+    assert changes[0] == changes[2], "the host's own definition is recorded by itself"
 
 
 async def test_wrong_arguments_are_told_in_the_tools_result(store):
@@ -143,14 +145,16 @@ async def test_the_providers_own_mode_is_used_where_there_is_one(store):
 
 
 async def test_a_model_without_tools_is_told_in_words(store):
-    model = PlainLLM(GOOD, "Fine.")
+    model = PlainLLM("Lima.", GOOD, "Fine.")
     loop = loop_of(model, store, tools=[], system_prompt="Be kind.")
     result = await loop.send("Plan.", output_type=Trip)
     assert result.output == LIMA
     await loop.send("Thanks.", result.session_id)
-    told, plain = (request.system_prompt for request in model.requests)
-    assert told.startswith("Be kind.\n\nWrite nothing but one JSON object that fits")
-    assert plain == "Be kind."
+    told, _, thanks = model.requests
+    assert sum("JSON" in message.text for message in thanks.messages) == 2, "told once, and once what was wrong"
+    assert told.messages[-1].text.startswith("Write nothing but one JSON object that fits")
+    assert thanks.messages[: len(told.messages)] == told.messages
+    assert (told.tools, told.system_prompt, told.response_format) == ((), "Be kind.", None)
 
 
 async def test_a_value_that_is_no_object_travels_in_one(store):
@@ -257,7 +261,7 @@ async def test_another_service_asks_in_its_own_way(store, first, second):
     assert (result.status, result.output) == ("completed", LIMA)
     assert ("final_answer" in names(model.requests[0])) is (second is ScriptedLLM)
     assert (model.requests[0].response_format is None) is (second is ScriptedLLM)
-    assert (await kinds(store, session)).count("definition_changed") == 2
+    assert (await kinds(store, session)).count("definition_changed") == (2 if second is ScriptedLLM else 3)
 
 
 async def test_an_answer_that_was_asked_for_by_a_tool_is_checked_under_any_service(store):
@@ -320,15 +324,42 @@ async def test_a_hook_mends_a_reply_before_it_is_checked(store):
     assert (result.status, result.output) == ("completed", LIMA)
 
 
-async def test_hooks_see_each_round_end_once_and_batches_of_real_tools(store):
+async def test_what_was_wrong_goes_through_message_append_and_is_told_also_after_a_death_before_it(store):
+    class Cut(Exception):
+        pass
+
+    def cut(point):
+        if point.moment == "after" and "output_checked" in point.kinds:
+            raise Cut
+
+    hooks = AgentHooks()
+
+    @hooks.on(HookPoint.MESSAGE_APPEND)
+    def politely(ctx):
+        ctx.message = AgentMessage(ctx.message.role, f"Please. {ctx.message.text}")
+
+    dying = loop_of(NativeLLM("no"), CrashingStore(store, cut), hooks=hooks)
+    session = await dying.new_session()
+    with pytest.raises(Cut):
+        await dying.send("Plan.", session, output_type=Trip)
+    assert (await kinds(store, session))[-1] == "output_checked"
+    model = NativeLLM(GOOD)
+    result = await loop_of(model, store, hooks=hooks).resume(session, output_type=Trip)
+    assert result.output == LIMA
+    assert model.requests[0].messages[-1].text.startswith("Please. Your reply is not")
+    assert (await kinds(store, session)).count("note") == 1
+
+
+@pytest.mark.parametrize("last", [GOOD, answer(city="Lima", days=5)], ids=["text", "tool"])
+async def test_hooks_see_each_round_end_once_and_batches_of_real_tools(store, last):
     hooks, seen = AgentHooks(), []
     for point in (HookPoint.ROUND_START, HookPoint.ROUND_DECIDE, HookPoint.TOOLS_BATCH_AFTER, HookPoint.ROUND_END):
         hooks.register(point, lambda ctx: seen.append((str(ctx.point), ctx.round_index)))
     both = reply("", call("look", city="Lima"), call("final_answer", city="Lima"))
-    model = ScriptedLLM("rubbish", both, GOOD)
+    model = ScriptedLLM("rubbish", both, last)
     result = await loop_of(model, store, hooks=hooks).send("Plan.", output_type=Trip)
     assert result.output == LIMA
-    assert seen == [
+    assert [event for event in seen if event != ("tools.batch.after", 2)] == [
         ("round.start", 0),
         ("round.end", 0),
         ("round.start", 1),

@@ -181,8 +181,7 @@ class State:
         fact = _of(entry, DefinitionChanged)
         self.definition = fact.digest
         self.offered = frozenset(tool["function"]["name"] for tool in fact.tools)
-        if fact.output != self.output.tool:
-            self.output = msgspec.structs.replace(self.output, tool=fact.output)
+        self.output = self.output.defined(fact)
 
     def _model_called(self, _entry: Entry) -> None:
         self.in_flight = True
@@ -285,6 +284,8 @@ class State:
             self.wrap_up = False
             self.reply_needed = True
             self.output = self.output.reopened()
+        elif self.output.wanted is not None:
+            self.output = self.output.noted(fact.topic)
 
     def _output_checked(self, entry: Entry) -> None:
         self.output = self.output.checked(_of(entry, OutputChecked))

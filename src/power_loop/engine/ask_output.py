@@ -3,11 +3,12 @@
 from functools import lru_cache
 from typing import Any
 
-from power_loop.decisions.outputs import OUTPUT_TOOL, Output, how_to_answer
+from power_loop.decisions.outputs import OUTPUT_FORMAT, OUTPUT_REPAIR, OUTPUT_TOOL, Output, how_to_answer, repair_words
 from power_loop.engine.run import Run
 from power_loop.engine.services import Definition
 from power_loop.facts import jsontext
-from power_loop.facts.structured import asked_schema, ordered_json
+from power_loop.facts.entries import Note
+from power_loop.facts.structured import StructuredOutputSpec, asked_schema, ordered_json
 from power_loop.ports.llm import DescribedLLM, LLMService
 from power_loop.ports.models import ModelInfo
 from power_loop.ports.tools import ToolDefinition
@@ -15,27 +16,47 @@ from power_loop.ports.tools import ToolDefinition
 _TOLD = "Give your final answer by calling this tool, once, when you are done. Its arguments are the answer."
 
 
-def asked(run: Run) -> tuple[Definition, dict[str, Any] | None]:
+def asked(run: Run, own: Definition) -> tuple[Definition, dict[str, Any] | None]:
     """Return the definition under which the model is called, and the ``response_format`` of the request.
 
-    Decided anew for each call from what the service says of itself: the recorded definition tells which way a reply
-    was asked for, so that a session goes on where another service drives it.
+    ``own`` is the host's definition. Decided anew for each call from what the service says of itself: the recorded
+    definition tells which way a reply was asked for, so that a session goes on where another service drives it.
     """
-    services, wanted = run.services, run.state.output.wanted
+    wanted = run.state.output.wanted
     if wanted is None:
-        return services.definition, None
-    spec = wanted.spec()
-    base, info = services.definition, _known(services.llm)
+        return own, None
+    info = _known(run.services.llm)
     if info.native_schema:
-        return base, spec.to_openai_response_format()
-    if not info.tools:
-        told = how_to_answer(Output(wanted))
-        return Definition.of(f"{base.system_prompt}\n\n{told}" if base.system_prompt else told, base.tools), None
+        return own, wanted.spec().to_openai_response_format()
+    return (_with_tool(run, own, wanted.spec()) if info.tools else own), None
+
+
+def define(run: Run, own: Definition, definition: Definition) -> None:
+    """Stage what changed of the definition. The host's own is recorded before the one that has an output tool too."""
+    if definition.output and run.state.output.base != own.digest:
+        run.stage(own.fact())
+    if run.state.definition != definition.digest:
+        run.stage(definition.fact())
+
+
+def output_notes(run: Run) -> list[Note]:
+    """Return what the model is to be told of the output before it is called, and what is not in the journal yet."""
+    output = run.state.output
+    if output.wanted is None:
+        return []
+    notes = [Note(OUTPUT_REPAIR, repair_words(output))] if output.repair_due else []
+    info = _known(run.services.llm)
+    if not (output.told or info.native_schema or info.tools):
+        notes.append(Note(OUTPUT_FORMAT, how_to_answer(Output(output.wanted))))
+    return notes
+
+
+def _with_tool(run: Run, own: Definition, spec: StructuredOutputSpec) -> Definition:
     name = OUTPUT_TOOL
-    while services.registry.has(name):
+    while run.services.registry.has(name):
         name += "_"
     tool = _tool(name, spec.description, ordered_json(asked_schema(spec.schema)))
-    return Definition.of(base.system_prompt, (*base.tools, tool), output=name), None
+    return Definition.of(own.system_prompt, (*own.tools, tool), output=name)
 
 
 def _known(llm: LLMService) -> ModelInfo:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from power_loop.decisions.outputs import last_words
 from power_loop.decisions.state import WRAP_UP, State
 from power_loop.decisions.steps import CallModel
-from power_loop.engine.ask_output import asked
+from power_loop.engine.ask_output import asked, define, output_notes
 from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.retry import failed_attempt
 from power_loop.engine.run import Run
@@ -40,14 +40,21 @@ _WIRE_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+def due_notes(step: CallModel, run: Run) -> list[Note]:
+    """Return the notes that belong before this call and are not in the journal yet."""
+    state, notes = run.state, output_notes(run)
+    if step.wrap_up and not state.wrap_up:
+        notes.append(Note(WRAP_UP, WRAP_UP_TEXT if state.output.wanted is None else last_words(state.output)))
+    return notes
+
+
 def prepare(step: CallModel, run: Run) -> LLMRequest:
     """Stage what the request needs said first, and build it from the journal."""
-    if step.wrap_up and not run.state.wrap_up:
-        run.stage(Note(WRAP_UP, wrap_up_text(run.state)))
+    for note in due_notes(step, run):
+        run.stage(note)
     services = run.services
-    definition, response_format = asked(run)
-    if run.state.definition != definition.digest:
-        run.stage(definition.fact())
+    definition, response_format = asked(run, services.definition)
+    define(run, services.definition, definition)
     return LLMRequest(
         messages=tuple(run.state.messages),
         system_prompt=definition.system_prompt,
@@ -57,11 +64,6 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
         temperature=services.temperature,
         response_format=response_format,
     )
-
-
-def wrap_up_text(state: State) -> str:
-    """Return what asks for a last word at the round limit."""
-    return WRAP_UP_TEXT if state.output.wanted is None else last_words(state.output)
 
 
 async def pause(step: CallModel, run: Run) -> bool:

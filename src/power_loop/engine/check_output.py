@@ -1,17 +1,17 @@
-"""The step that compares a reply with the output that its input wants, and says what was wrong. It awaits nothing."""
+"""The step that compares a reply with the output that its input wants. It awaits nothing."""
 
 from power_loop.decisions.call import Call
 from power_loop.decisions.calls import answer
-from power_loop.decisions.outputs import ACCEPTED, OUTPUT_REPAIR, OVERTAKEN, is_last_try, refused, repair_words
+from power_loop.decisions.outputs import ACCEPTED, OVERTAKEN, is_last_try, refused
 from power_loop.decisions.steps import CheckOutput
 from power_loop.engine.run import Run
 from power_loop.facts import jsontext
-from power_loop.facts.entries import Note, OutputChecked
+from power_loop.facts.entries import OutputChecked
 from power_loop.ports.structured import OutputForm, Verdict
 
 
 async def check_output(step: CheckOutput, run: Run) -> None:
-    """Stage what the check found, and what the model is told of it; the next commit writes it with what follows."""
+    """Stage what the check found, and the result of the call; the next commit writes it with what follows."""
     state = run.state
     call = None if step.call is None else state.calls[step.call]
     form = _form(run)
@@ -27,8 +27,6 @@ async def check_output(step: CheckOutput, run: Run) -> None:
     if call is not None:
         told = ACCEPTED if checked.ok else refused(checked.problem, call.recorded.name)
         run.stage(answer(call, state, "ok" if checked.ok else "failed", told))
-    elif not checked.ok and not final:
-        run.stage(Note(OUTPUT_REPAIR, repair_words(run.state.output)))
 
 
 def _form(run: Run) -> OutputForm | None:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from power_loop.decisions.calls import answer
-from power_loop.decisions.state import WRAP_UP
 from power_loop.decisions.steps import CallModel, CheckOutput, EndRun, RunTools
 from power_loop.decisions.views import check_view, splice
-from power_loop.engine.call_model import make_call, pause, prepare, record_calls, replied, wrap_up_text
+from power_loop.engine.call_model import due_notes, make_call, pause, prepare, record_calls, replied
 from power_loop.engine.check_output import check_output
 from power_loop.engine.end_run import end_run
 from power_loop.engine.run import Run
@@ -51,9 +50,8 @@ async def hooked_call_model(step: CallModel, run: Run) -> None:
         return
     if not await pause(step, run):
         return
-    if step.wrap_up and not run.state.wrap_up and run.services.hooks.has(HookPoint.MESSAGE_APPEND):
-        message = await append_hook(run, AgentMessage(MessageRole.USER, wrap_up_text(run.state)))
-        run.stage(Note(WRAP_UP, message.text, message.role))
+    for note in due_notes(step, run):
+        run.stage(await hooked_note(run, note))
     request = prepare(step, run)
     edited: Sequence[str] = ()
     if run.services.hooks.has(HookPoint.LLM_BEFORE):
@@ -107,6 +105,14 @@ async def append_hook(run: Run, message: AgentMessage) -> AgentMessage:
     await run.flush()
     ctx = await run.services.hooks.run(MessageAppendCtx(session_id=run.session_id, message=message))
     return to_message(ctx.message)
+
+
+async def hooked_note(run: Run, note: Note) -> Note:
+    """Run message.append on a note that is not recorded yet."""
+    if not run.services.hooks.has(HookPoint.MESSAGE_APPEND):
+        return note
+    message = await append_hook(run, AgentMessage(note.role, note.text))
+    return msgspec.structs.replace(note, text=message.text, role=message.role)
 
 
 # -- parts
