@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pydantic
 import pytest
 from output_world import BAD, GOOD, LIMA, NativeLLM, PlainLLM, Trip, answer
 
@@ -155,6 +156,24 @@ async def test_a_model_without_tools_is_told_in_words(store):
     assert told.messages[-1].text.startswith("Write nothing but one JSON object that fits")
     assert thanks.messages[: len(told.messages)] == told.messages
     assert (told.tools, told.system_prompt, told.response_format) == ((), "Be kind.", None)
+
+
+@pytest.mark.parametrize("model_type", [ScriptedLLM, NativeLLM])
+async def test_the_hosts_own_validators_count_where_its_type_is_known(store, model_type):
+    class Even(pydantic.BaseModel):
+        number: int
+
+        @pydantic.field_validator("number")
+        @classmethod
+        def _even(cls, number: int) -> int:
+            if number % 2:
+                raise ValueError("must be even")
+            return number
+
+    model = model_type('{"number": 1}', '{"number": 2}')
+    result = await loop_of(model, store).send("A number.", output_type=Even)
+    assert (result.output, model.calls) == (Even(number=2), 2)
+    assert "must be even" in model.requests[1].messages[-1].text
 
 
 async def test_a_value_that_is_no_object_travels_in_one(store):

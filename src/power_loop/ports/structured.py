@@ -8,7 +8,7 @@ import inspect
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 import msgspec
 
@@ -27,6 +27,7 @@ __all__ = ["OutputForm", "StructuredOutputSpec", "Verdict", "parse_structured"]
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROOT: Final = "the output"
 _RAW: Final = 2_000
+_T = TypeVar("_T")
 
 
 class Verdict(NamedTuple):
@@ -104,7 +105,13 @@ class OutputForm:
             return None, f"It could not be checked: {type(error).__name__}: {error}"
 
 
-def parse_structured(text: str, output_type: Any) -> Any:  # noqa: ANN401 -- an instance of output_type
+@overload
+def parse_structured(text: str, output_type: type[_T]) -> _T: ...
+@overload
+def parse_structured(text: str, output_type: Any) -> Any: ...  # noqa: ANN401 -- whatever pydantic takes
+
+
+def parse_structured(text: str, output_type: Any) -> Any:
     """Return the output that a model wrote, as an instance of a type, or as JSON data for a schema.
 
     Args:
