@@ -67,6 +67,7 @@ POINT = '{"x": 1, "y": 2}'
         (dict[str, Step | None], '{"a": {"what": "eat"}, "b": null}', {"a": {"what": "eat"}, "b": None}),
         (Annotated[list[Point], "points"], f"So: [{POINT}]", [Point(1, 2)]),
         (Point | Step, POINT, Point(1, 2)),
+        (Annotated[Point, ["metadata", "that has no hash"]], POINT, Point(1, 2)),
         (Literal["yes", "no"], '"yes"', "yes"),
         (int, "```\n5\n```", 5),
         (int, 'It is {"value": 5}.', 5),

@@ -343,7 +343,8 @@ async def test_a_hook_mends_a_reply_before_it_is_checked(store):
     assert (result.status, result.output) == ("completed", LIMA)
 
 
-async def test_what_was_wrong_goes_through_message_append_and_is_told_also_after_a_death_before_it(store):
+@pytest.mark.parametrize("first", [NativeLLM, ScriptedLLM])
+async def test_what_was_wrong_goes_through_message_append_and_is_told_also_after_a_death_before_it(store, first):
     class Cut(Exception):
         pass
 
@@ -357,7 +358,7 @@ async def test_what_was_wrong_goes_through_message_append_and_is_told_also_after
     def politely(ctx):
         ctx.message = AgentMessage(ctx.message.role, f"Please. {ctx.message.text}")
 
-    dying = loop_of(NativeLLM("no"), CrashingStore(store, cut), hooks=hooks)
+    dying = loop_of(first("no"), CrashingStore(store, cut), hooks=hooks)
     session = await dying.new_session()
     with pytest.raises(Cut):
         await dying.send("Plan.", session, output_type=Trip)
@@ -365,7 +366,9 @@ async def test_what_was_wrong_goes_through_message_append_and_is_told_also_after
     model = NativeLLM(GOOD)
     result = await loop_of(model, store, hooks=hooks).resume(session, output_type=Trip)
     assert result.output == LIMA
-    assert model.requests[0].messages[-1].text.startswith("Please. Your reply is not")
+    told = model.requests[0].messages[-1].text
+    assert told.startswith("Please. Your reply is not")
+    assert "final_answer" not in told, "in the way of the service that is asked now"
     assert (await kinds(store, session)).count("note") == 1
 
 

@@ -108,29 +108,28 @@ def refused(problem: str, tool: str) -> str:
     return f"Error: these arguments are not the answer that is wanted.\n{problem}\nCall {tool} again."
 
 
-def repair_words(output: Output) -> str:
-    """Tell what is wrong with an output that stood in the reply's text, and ask again."""
-    return f"Your reply is not the answer that is wanted.\n{output.problem}\n{how_to_answer(output)}"
+def repair_words(output: Output, how: str = "Answer again.") -> str:
+    """Tell what is wrong with an output, and ask again."""
+    return f"Your reply is not the answer that is wanted.\n{output.problem}\n{how}"
 
 
 def last_words(output: Output) -> str:
     """Ask for the output at the round limit, where no tool can be called any more."""
     return (
         "The limit of rounds for this task is reached and no further tool can be used. Answer now with what you know. "
-        + _as_text(output)
+        + as_text(output)
     )
 
 
-def how_to_answer(output: Output) -> str:
-    """Say in which form the answer is wanted."""
-    if output.tool:
-        return f"Give your answer by calling {output.tool}."
-    return _as_text(output)
+def by_calling(tool: str) -> str:
+    """Ask for the output as arguments of a tool."""
+    return f"Give your answer by calling {tool}."
 
 
-def _as_text(output: Output) -> str:
+def as_text(output: Output) -> str:
+    """Ask for the output as text."""
     if output.wanted is None:
         return ""
     schema = ordered_json(asked_schema(output.wanted.spec().schema))
     fitting = f" that fits this JSON Schema: {schema}" if len(schema) <= _SHOWN else ""
-    return f"Write nothing but one JSON object{fitting}"
+    return f"Write nothing but one JSON object{fitting}{'' if fitting else '.'}"

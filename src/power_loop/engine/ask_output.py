@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from power_loop.decisions.outputs import OUTPUT_FORMAT, OUTPUT_REPAIR, OUTPUT_TOOL, Output, how_to_answer, repair_words
+from power_loop.decisions.outputs import OUTPUT_FORMAT, OUTPUT_REPAIR, OUTPUT_TOOL, as_text, by_calling, repair_words
 from power_loop.engine.run import Run
 from power_loop.engine.services import Definition
 from power_loop.facts import jsontext
@@ -44,19 +44,28 @@ def output_notes(run: Run) -> list[Note]:
     output = run.state.output
     if output.wanted is None:
         return []
-    notes = [Note(OUTPUT_REPAIR, repair_words(output))] if output.repair_due else []
     info = _known(run.services.llm)
+    by_tool = info.tools and not info.native_schema
+    notes: list[Note] = []
+    if output.repair_due:
+        notes.append(Note(OUTPUT_REPAIR, repair_words(output, by_calling(_name(run)) if by_tool else as_text(output))))
     if not (output.told or info.native_schema or info.tools):
-        notes.append(Note(OUTPUT_FORMAT, how_to_answer(Output(output.wanted))))
+        notes.append(Note(OUTPUT_FORMAT, as_text(output)))
     return notes
 
 
 def _with_tool(run: Run, own: Definition, spec: StructuredOutputSpec) -> Definition:
+    name = _name(run)
+    tool = _tool(name, spec.description, ordered_json(asked_schema(spec.schema)))
+    return Definition.of(own.system_prompt, (*own.tools, tool), output=name)
+
+
+def _name(run: Run) -> str:
+    """Return the name of the output tool; the host's own tools keep theirs."""
     name = OUTPUT_TOOL
     while run.services.registry.has(name):
         name += "_"
-    tool = _tool(name, spec.description, ordered_json(asked_schema(spec.schema)))
-    return Definition.of(own.system_prompt, (*own.tools, tool), output=name)
+    return name
 
 
 def _known(llm: LLMService) -> ModelInfo:

@@ -12,9 +12,7 @@ Schema: TypeAlias = dict[str, Any]
 WRAPPED: Final = "value"
 """Name of the property in which a value that is no JSON object travels: providers take objects only."""
 
-_FORMATS: Final = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
-)  # fmt: skip
+_FORMATS: Final = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 _KEPT: Final = frozenset(
     {
         "type", "enum", "const", "description", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",

@@ -6,7 +6,7 @@ pydantic and the validator are loaded when first needed. Asks no model and recor
 
 import inspect
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
@@ -26,7 +26,7 @@ __all__ = ["OutputForm", "StructuredOutputSpec", "Verdict", "parse_structured"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ROOT: Final = "the output"
-_RAW: Final = 2_000
+_LONGEST: Final = 2_000
 _T = TypeVar("_T")
 
 
@@ -55,7 +55,7 @@ class OutputForm:
         if isinstance(output_type, Mapping):
             name = str(output_type.get("title", "output"))
             return cls(_checked(StructuredOutputSpec(_fitting(name), _plain(output_type), max_repairs=max_repairs)))
-        form = _known_form(output_type) if isinstance(output_type, Hashable) else _form_of(output_type)
+        form = (_known_form if _is_hashable(output_type) else _form_of)(output_type)
         return cls(msgspec.structs.replace(form.spec, max_repairs=max_repairs), form._adapter)  # noqa: SLF001 -- of this class
 
     def build(self, text: str) -> Any:  # noqa: ANN401 -- an instance of the type
@@ -137,6 +137,14 @@ def _readings(value: Any, schema: Schema) -> list[Any]:  # noqa: ANN401 -- any J
     return [value]
 
 
+def _is_hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=256)
 def _known_form(output_type: Any) -> OutputForm:  # noqa: ANN401 -- whatever pydantic takes
     return _form_of(output_type)
@@ -190,4 +198,4 @@ def _checked(spec: StructuredOutputSpec) -> StructuredOutputSpec:
 
 def _listed(mistakes: list[str]) -> str:
     more = ["and more"] if len(mistakes) > MAX_ERRORS else []
-    return "\n".join(f"- {mistake}" for mistake in mistakes[:MAX_ERRORS] + more)[:_RAW]
+    return "\n".join(f"- {mistake}" for mistake in mistakes[:MAX_ERRORS] + more)[:_LONGEST]
