@@ -31,12 +31,10 @@ def asked(run: Run, own: Definition) -> tuple[Definition, dict[str, Any] | None]
     return (_with_tool(run, own, wanted.spec()) if info.tools else own), None
 
 
-def define(run: Run, own: Definition, definition: Definition) -> None:
-    """Stage what changed of the definition. The host's own is recorded before the one that has an output tool too."""
+def stage_own(run: Run, own: Definition, definition: Definition) -> None:
+    """Stage the host's definition before one that has an output tool too, unless it is recorded already."""
     if definition.output and run.state.output.base != own.digest:
         run.stage(own.fact())
-    if run.state.definition != definition.digest:
-        run.stage(definition.fact())
 
 
 def output_notes(run: Run) -> list[Note]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from power_loop.decisions.outputs import last_words
 from power_loop.decisions.state import WRAP_UP, State
 from power_loop.decisions.steps import CallModel
-from power_loop.engine.ask_output import asked, define, output_notes
+from power_loop.engine.ask_output import asked, output_notes, stage_own
 from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.retry import failed_attempt
 from power_loop.engine.run import Run
@@ -54,7 +54,9 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
         run.stage(note)
     services = run.services
     definition, response_format = asked(run, services.definition)
-    define(run, services.definition, definition)
+    stage_own(run, services.definition, definition)
+    if run.state.definition != definition.digest:
+        run.stage(definition.fact())
     return LLMRequest(
         messages=tuple(run.state.messages),
         system_prompt=definition.system_prompt,
