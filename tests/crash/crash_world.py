@@ -46,6 +46,7 @@ class Scenario:
     stream: bool = False
     same_view: bool = True
     fold_at: int | None = None
+    output: dict[str, Any] | None = None
 
 
 def step(number: int) -> LLMResponse:
@@ -66,6 +67,14 @@ SCENARIOS = {
     "mixed": Scenario((msgspec.structs.replace(batch(1), content="Let me see."), reply("Seen.")), stream=True),
     "talk": Scenario((batch(1), reply("First."), batch(2), reply("Second.")), inputs=("begin", "and then?")),
     "fold": Scenario((*(step(number) for number in range(1, 9)), reply("step 9: done.")), fold_at=500),
+    "output": Scenario(
+        (
+            reply("Five."),
+            reply("", call("put", id="w1"), call("final_answer", id="w2", days="5")),
+            reply("", call("final_answer", id="w3", days=5)),
+        ),
+        output={"type": "object", "properties": {"days": {"type": "integer"}}, "required": ["days"]},
+    ),
     "long": Scenario((*(batch(number) for number in range(5)), reply("At last."))),
 }
 
@@ -247,7 +256,7 @@ class World:
 
     async def _send(self, text: str) -> str:
         if not self.scenario.stream:
-            return (await self.loop.send(text, SESSION)).status
+            return (await self.loop.send(text, SESSION, output_type=self.scenario.output)).status
         stream = self.loop.stream(text, SESSION)
         async for event in stream:
             if event.seq is None:

@@ -15,6 +15,7 @@ INSIDE = [f"tool:{name}:{place}" for name in ("put", "look", "fire") for place i
 MODEL = [f"model:{number}:{place}" for number in (1, 2) for place in ("asked", "paid")]
 
 COMMITS = {"text": 3, "one_tool": 5, "parallel": 7, "stream": 5, "cancel": 8, "talk": 13, "fold": 20, "long": 23}
+COMMITS["output"] = 5
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,12 @@ def test_before_and_after_every_sql_statement(servers: Servers) -> None:
     played, died = play(servers, "parallel", [(point,) for point in points])
     assert died >= played - 6, "the last statements run after the journal is complete"
     assert played >= 100
+
+
+def test_between_an_output_that_did_not_fit_and_its_repair(servers: Servers) -> None:
+    """Whoever resumes still knows what output is wanted, and how often it was asked for."""
+    points = ["model:2:asked", "model:2:paid", "tool:put:mid", "model:3:asked", "model:3:paid"]
+    assert play(servers, "output", [(point,) for point in points]) == (5, 5)
 
 
 @pytest.mark.parametrize("scenario", ["parallel", "talk"])

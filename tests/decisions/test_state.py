@@ -65,9 +65,9 @@ def test_an_empty_reply_leaves_no_message():
 def test_usage_adds_up_and_starts_anew_with_an_input():
     reply = ModelReplied("x", usage=LLMTokenUsage(10, 5), cost="0.25")
     state = state_of(*BEGUN, reply, RunEnded("completed"), ASKED, STARTED, ModelCalled(), reply)
-    assert state.total.usage == LLMTokenUsage(20, 10)
-    assert state.since_input.usage == LLMTokenUsage(10, 5)
-    assert str(state.total.cost) == "0.50"
+    assert state.spent.total.usage == LLMTokenUsage(20, 10)
+    assert state.spent.since_input.usage == LLMTokenUsage(10, 5)
+    assert str(state.spent.total.cost) == "0.50"
 
 
 def test_a_hook_edit_of_a_result_replaces_what_the_model_sees():

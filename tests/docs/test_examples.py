@@ -83,6 +83,12 @@ FACTS = {
     ],
     "sql_views.py": [r"1 \| 0 \| session_opened", r"ghost.* \| failed", r"scripted \| 30 \| 0.0004", "completed"],
     "stream_events.py": [r"\[entry 7\] search", r"\[progress\] shelf B", r"\[delta\] 'There ar'", "completed: There"],
+    "structured_output.py": [
+        "worker ended with -9",
+        r"completed: Ticket\(product='toaster', urgency='high'\)",
+        "told what was wrong: - urgency: missing, but required",
+        r"from text: Ticket\(product='fridge', urgency='low'\)",
+    ],
     "sync_script.py": [r"2 \+ 3 is 5", "status completed, 2 rounds", "tokens: 30", "deleted: 1"],
     "todo.py": [
         r"told:\n\[>\] read the book",

@@ -51,8 +51,8 @@ def derived(state: State) -> dict[str, Any]:
         "keys": {call.id: call.key for call in state.calls.values()},
         "status": ended and ended.status,
         "final_text": ended and ended.final_text,
-        "usage": state.total.usage.as_dict(),
-        "cost": str(state.total.cost),
+        "usage": state.spent.total.usage.as_dict(),
+        "cost": str(state.spent.total.cost),
     }
 
 

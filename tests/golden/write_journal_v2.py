@@ -10,7 +10,16 @@ import sys
 from golden import FOLDER, read, summary, write
 
 from power_loop.facts.chain import seal_all
-from power_loop.facts.entries import BudgetReached, Compacted, CompactionSkipped, Erased, Fact, Pruned
+from power_loop.facts.entries import (
+    BudgetReached,
+    Compacted,
+    CompactionSkipped,
+    DefinitionChanged,
+    Erased,
+    Fact,
+    OutputChecked,
+    Pruned,
+)
 from power_loop.facts.messages import AgentMessage, MessageRole
 from power_loop.facts.usage import LLMTokenUsage
 
@@ -19,6 +28,9 @@ EXPECTED = FOLDER / "journal_v2.expected.json"
 NEW: tuple[Fact, ...] = (
     Erased(2, "0" * 32, "on request"),
     Pruned(1, 1),
+    DefinitionChanged("d9", "Answer briefly.", (), '[{"x":1}]', "final_answer"),
+    OutputChecked(False, "", "days: 'five' is not an integer", 1),
+    OutputChecked(True, '{"days":5}', repairs=2),
     BudgetReached("session", "cost", "0.50", "0.4987"),
     CompactionSkipped("llm_retry_exhausted", "rate limited", 1_200, LLMTokenUsage(900), "0.002"),
     Compacted(

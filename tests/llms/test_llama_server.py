@@ -3,6 +3,8 @@
 import asyncio
 import importlib
 import os
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
@@ -11,6 +13,7 @@ from power_loop.facts.messages import AgentMessage, MessageRole, ToolCall
 from power_loop.llms.local import ensure_weights
 from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.ports.llm import LLMRequest, TextDelta
+from power_loop.ports.structured import OutputForm, parse_structured
 from power_loop.ports.tools import ToolDefinition
 
 KEY = "llama-server-key-of-the-tests"
@@ -20,6 +23,12 @@ WEATHER = ToolDefinition(
     "Tell the weather of a city.",
     {"type": "object", "properties": {"city": {"enum": ["Lima", "Oslo"]}}, "required": ["city"]},
 )
+
+
+@dataclass
+class Trip:
+    city: Literal["Lima", "Oslo"]
+    nights: Literal[2, 3, 5, 8]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +110,12 @@ async def test_offered_tools_are_accepted(connect):
     # The model's template ignores them, so whether one is called says nothing about the client.
     reply = await connect().complete(saying("How is the weather in Oslo?", tools=[WEATHER], max_tokens=10))
     assert reply.finish_reason in {"stop", "length", "tool_calls"}
+
+
+async def test_a_reply_is_held_to_a_schema(connect):
+    asked = OutputForm.of(Trip).spec.to_openai_response_format()
+    reply = await connect().complete(saying("Plan a trip.", response_format=asked, max_tokens=60))
+    assert isinstance(parse_structured(reply.text, Trip), Trip)
 
 
 async def test_a_conversation_with_a_tool_round_is_accepted(connect):

@@ -40,7 +40,7 @@ CONTEXT = (
         f"{FOLD}::test_a_plan_that_cannot_be_followed_is_recorded_and_loses_nothing",
     ),
     mutant(
-        "usage is not carried over a fold", "P21", "decisions/carried.py", '    "since_input": Tally,\n', "",
+        "usage is not carried over a fold", "P21", "decisions/carried.py", '    "spent": Spent,\n', "",
         f"{FOLD}::test_replay_starts_at_the_fold_and_comes_to_the_same",
     ),
     mutant(

@@ -98,8 +98,8 @@ def test_a_history_whose_every_content_is_erased_is_as_long_and_as_valid():
     state = replay([*gone, *records], base_seq=0, base_digest=base)
     before = replay(entries, base_seq=0, base_digest=base)
     assert [message.role for message in state.messages] == [message.role for message in before.messages]
-    assert (state.total.usage, state.total.cost, state.rounds, state.wire_ids) == (
-        before.total.usage, before.total.cost, before.rounds, before.wire_ids,
+    assert (state.spent.total.usage, state.spent.total.cost, state.rounds, state.wire_ids) == (
+        before.spent.total.usage, before.spent.total.cost, before.rounds, before.wire_ids,
     )  # fmt: skip
     assert {message.text for message in state.messages} <= {ERASED, ""}
     assert {str(call.arguments) for message in state.messages for call in message.tool_calls} <= {

@@ -2,7 +2,7 @@
 
 from typing import assert_type
 
-from power_loop import AgentStream, StatefulAgentLoop, StatefulResult, UsageReport, tool
+from power_loop import AgentStream, StatefulAgentLoop, StatefulResult, UsageReport, parse_structured, tool
 from power_loop.testing import ScriptedLLM
 
 
@@ -20,3 +20,4 @@ async def test_the_types_a_user_sees() -> None:
     assert_type(loop.stream("again", session_id=result.session_id), AgentStream)
     assert_type(await loop.get_usage(result.session_id), UsageReport)
     assert_type(lookup("lima"), str)
+    assert_type(parse_structured("5", int), int)

@@ -94,8 +94,8 @@ def _document(info: SessionInfo, state: State | None, entries: Sequence[Entry]) 
     return document | {
         "messages": [message.to_openai_message() for message in state.messages],
         "pending": plain(pending_of(state)),
-        "usage": state.total.usage.as_dict(),
-        "cost": None if state.total.cost is None else str(state.total.cost),
+        "usage": state.spent.total.usage.as_dict(),
+        "cost": None if state.spent.total.cost is None else str(state.spent.total.cost),
     }
 
 
@@ -104,7 +104,7 @@ def _print(screen: Screen, info: SessionInfo, state: State | None, entries: Sequ
     screen.out.print(head, soft_wrap=True)
     facts = [f"created {day(info.created_at)}", f"changed {age(info.updated_at)} ago"]
     if state is not None:
-        facts += [tokens(state.total.usage), money(state.total.cost)]
+        facts += [tokens(state.spent.total.usage), money(state.spent.total.cost)]
     screen.out.print(Text(" · ".join(facts), "dim"))
     if info.waiting_for:
         screen.out.print(Text(f"waits for {safe_line(info.waiting_for)}", "yellow"))

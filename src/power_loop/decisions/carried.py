@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from power_loop.decisions.folding import Folding, note_of
+from power_loop.decisions.outputs import Output
 from power_loop.decisions.size import ContextSize
-from power_loop.decisions.spending import Tally
+from power_loop.decisions.spending import Spent
 from power_loop.decisions.told import Told
 from power_loop.facts.entries import Compacted, CompactTrigger, RunStarted
 from power_loop.ports.compactor import CompactionPlan
@@ -22,11 +23,11 @@ _CARRIED: dict[str, Any] = {
     "rounds": int,
     "wrap_up": bool,
     "reply_needed": bool,
-    "total": Tally,
-    "since_input": Tally,
+    "spent": Spent,
     "size": ContextSize,
     "folding": Folding,
     "told": Told,
+    "output": Output,
 }
 
 

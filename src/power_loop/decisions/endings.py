@@ -3,6 +3,7 @@
 from power_loop.decisions.calls import answer
 from power_loop.decisions.state import State
 from power_loop.facts.entries import ErrorRecord, Outcome, RunEnded, RunStatus, ToolFinished
+from power_loop.facts.errors import StructuredOutputError
 
 BY_USER = "cancelled"
 """The reason that a cancel has when nobody gave one."""
@@ -17,6 +18,8 @@ def ending(
     if error is None and status in {"degraded", "error", "context_full"} and state.failure is not None:
         failure = state.failure
         error = ErrorRecord(failure.code, failure.message, failure.error_type)
+    if error is None and status in {"hit_round_limit", "error"} and state.output.spent:
+        error = ErrorRecord(StructuredOutputError.code, state.output.problem, StructuredOutputError.__name__)
     if status == "cancelled" and state.cancel is not None:
         reason = reason or state.cancel.reason
     text = _final_text(state, status, reason, error)
@@ -28,7 +31,9 @@ def final_text(state: State) -> str:
     ended = state.ended
     if ended is None:
         return ""
-    return state.reply_text if ended.final_text is None else ended.final_text
+    if ended.final_text is not None:
+        return ended.final_text
+    return _said_last(state)
 
 
 def _final_text(state: State, status: RunStatus, reason: str, error: ErrorRecord | None) -> str | None:
@@ -37,17 +42,32 @@ def _final_text(state: State, status: RunStatus, reason: str, error: ErrorRecord
     if status == "cancelled":
         return "[cancelled by user]" if reason == BY_USER else f"[cancelled: {reason}]"
     if status == "hit_round_limit":
-        return f"[hit_round_limit]\n{state.reply_text}"
+        return f"[hit_round_limit]\n{_said_last(state)}"
+    if error is not None and error.code == StructuredOutputError.code:
+        return None
+    return _limit_text(state, status) or _failure_text(status, error)
+
+
+def _said_last(state: State) -> str:
+    return state.output.text if state.output.by_tool else state.reply_text
+
+
+def _limit_text(state: State, status: RunStatus) -> str:
+    """Say which limit ended the run; empty where none did."""
     if status == "crash_loop":
         return f"[crash_loop: {state.deaths} model calls ended in process death; resume(force=True) tries again]"
     if status == "context_full":
         return "[context_full: the conversation does not fit the model's context window, however it is folded]"
-    if status == "budget_exceeded" and state.budget_reached is not None:
-        budget = state.budget_reached
-        return (
-            f"[budget_exceeded: {budget.spent} of {budget.limit} {_UNITS[budget.unit]} spent in this {budget.scope}; "
-            f"resume() with a higher budget goes on]"
-        )
+    budget = state.budget_reached
+    if status != "budget_exceeded" or budget is None:
+        return ""
+    return (
+        f"[budget_exceeded: {budget.spent} of {budget.limit} {_UNITS[budget.unit]} spent in this {budget.scope}; "
+        f"resume() with a higher budget goes on]"
+    )
+
+
+def _failure_text(status: RunStatus, error: ErrorRecord | None) -> str:
     said = f"{error.type or error.code}: {error.message[:200]}" if error else "unknown"
     if status == "degraded":
         kind = "timeout" if error and error.code == "llm_timeout" else "retry_exhausted"

@@ -8,6 +8,7 @@ from power_loop.decisions.state import State
 from power_loop.facts.entries import (
     Compacted,
     ModelReplied,
+    OutputChecked,
     ReplyEdited,
     ResultEdited,
     RunEnded,
@@ -64,6 +65,7 @@ def holders_of(entries: Sequence[Entry], seq: int) -> list[Holder]:
     """
     message = next((_message(entry) for entry in entries if entry.seq == seq), ("entry", seq))
     own = [entry for entry in entries if _message(entry) == message]
+    own += _checks(entries, message)
     if not own and not any(seq in fact.seqs for entry in entries if isinstance(fact := entry.fact, Compacted)):
         raise InvalidInputError(f"Entry {seq} is not in the journal; there is nothing to erase.")
     wanted = _Wanted(
@@ -74,6 +76,16 @@ def holders_of(entries: Sequence[Entry], seq: int) -> list[Holder]:
     )
     found = [_holder(entry, wanted) for entry in entries]
     return [holder for holder in found if holder is not None]
+
+
+def _checks(entries: Sequence[Entry], message: tuple[str, object]) -> list[Entry]:
+    """Return the checks of a reply, which repeat what it said as output."""
+    kind, reply = message
+    if kind != "reply" or not isinstance(reply, int):
+        return []
+    after = [entry for entry in entries if entry.seq > reply]
+    until = next((entry.seq for entry in after if entry.kind == ModelReplied.kind), None)
+    return [entry for entry in after if entry.kind == OutputChecked.kind and (until is None or entry.seq < until)]
 
 
 def holds_open_call(holders: Sequence[Holder], state: State) -> bool:

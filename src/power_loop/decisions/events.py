@@ -19,6 +19,7 @@ from power_loop.facts.entries import (
     ModelFailed,
     ModelReplied,
     Note,
+    OutputChecked,
     RecordedCall,
     ReplyEdited,
     RunEnded,
@@ -201,6 +202,12 @@ class Narrator:
         payload = BudgetStatusPayload("budget_reached", fact.scope, fact.unit, fact.limit, fact.spent)
         return [(_T.STATUS_CHANGED, payload)]
 
+    def _output_checked(self, fact: OutputChecked, _entry: Entry) -> _Told:
+        if fact.ok:
+            return [_log("the reply is the output that was asked for")]
+        then = "no further try" if fact.final else f"repair {fact.repairs + 1}"
+        return [_log(f"the reply is not the output that was asked for, {then}: {fact.problem}")]
+
     def _cancelled(self, fact: Cancelled, entry: Entry) -> _Told:
         return [(_T.LOOP_CANCELLED, LoopCancelledPayload(fact.reason, entry.round))]
 
@@ -240,6 +247,7 @@ _TELLERS: dict[str, Callable[[Narrator, Any, Entry], _Told]] = {
     "compacted": Narrator._compacted,  # noqa: SLF001
     "compaction_skipped": Narrator._compaction_skipped,  # noqa: SLF001
     "budget_reached": Narrator._budget,  # noqa: SLF001
+    "output_checked": Narrator._output_checked,  # noqa: SLF001
     "cancelled": Narrator._cancelled,  # noqa: SLF001
     "run_ended": Narrator._ended,  # noqa: SLF001
 }

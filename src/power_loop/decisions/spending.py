@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from power_loop.facts.entries import Budget, BudgetReached, BudgetScope, Limits, ModelCalled
+from power_loop.facts.entries import Budget, BudgetReached, BudgetScope, Limits, ModelCalled, ModelFailed
 from power_loop.facts.usage import LLMTokenUsage, add_cost
 
 if TYPE_CHECKING:
@@ -57,6 +57,48 @@ class Tally(msgspec.Struct):
         self.settled()
 
 
+class Spent(msgspec.Struct):
+    """What was used since the session began, and since its last input."""
+
+    total: Tally = msgspec.field(default_factory=Tally)
+    since_input: Tally = msgspec.field(default_factory=Tally)
+
+    def asked(self) -> None:
+        """Begin anew with an input."""
+        self.since_input = Tally()
+
+    def called(self, fact: ModelCalled) -> None:
+        """Set aside what a call may cost."""
+        self.total.called(fact)
+        self.since_input.called(fact)
+
+    def paid(self, usage: LLMTokenUsage, cost: str | None) -> None:
+        """Take in what calls used, and release what was set aside for them."""
+        self.total.paid(usage, cost)
+        self.since_input.paid(usage, cost)
+
+    def failed(self, fact: ModelFailed) -> None:
+        """Take in a call that failed."""
+        if fact.code in UNSETTLED:
+            self.lost()
+        self.paid(fact.usage, fact.cost)
+
+    def lost(self) -> None:
+        """Count what was set aside as spent: nobody knows."""
+        self.total.lost()
+        self.since_input.lost()
+
+    def took(self, milliseconds: int) -> None:
+        """Count the time of a run."""
+        self.total.seconds += milliseconds / 1000
+        self.since_input.seconds += milliseconds / 1000
+
+    def cut_off(self, limits: Limits, milliseconds: int) -> None:
+        """Count the time of a run whose driver died by its entries; the wall clock is all there is to go by."""
+        if counts_seconds(limits):
+            self.took(max(milliseconds, 0))
+
+
 class Allowance(NamedTuple):
     """What a model call may use: tokens of prompt and reply together, and US dollars; None is no bound."""
 
@@ -79,7 +121,7 @@ def allowance(state: "State", limits: Limits) -> Allowance:
 
 def spent(state: "State", scope: BudgetScope) -> tuple[int, Decimal, float]:
     """Return tokens, cost in US dollars and seconds that a scope has spent, unknown costs as they were set aside."""
-    tally = state.since_input if scope == "run" else state.total
+    tally = state.spent.since_input if scope == "run" else state.spent.total
     return (
         tally.usage.total_tokens + tally.lost_tokens,
         (tally.cost or Decimal(0)) + tally.lost_cost,

@@ -11,8 +11,9 @@ import msgspec
 from power_loop.decisions.call import Call
 from power_loop.decisions.carried import carried
 from power_loop.decisions.folding import Folding
+from power_loop.decisions.outputs import Output
 from power_loop.decisions.size import ContextSize
-from power_loop.decisions.spending import UNSETTLED, Tally, counts_seconds
+from power_loop.decisions.spending import Spent
 from power_loop.decisions.told import Told
 from power_loop.facts.entries import (
     BudgetReached,
@@ -26,6 +27,7 @@ from power_loop.facts.entries import (
     ModelFailed,
     ModelReplied,
     Note,
+    OutputChecked,
     RecordedCall,
     ReplyEdited,
     ResultEdited,
@@ -38,6 +40,7 @@ from power_loop.facts.entries import (
 from power_loop.facts.ids import call_id
 from power_loop.facts.journal import FACTS, Entry
 from power_loop.facts.messages import AgentMessage, MessageRole, text_of
+from power_loop.facts.structured import RecordedOutput
 from power_loop.ports.todo import TODO_TOOL
 
 WRAP_UP = "wrap_up"
@@ -80,12 +83,12 @@ class State(msgspec.Struct):
     reply_length: int = 0
     reply_seq: int = 0
     reply_text: str = ""
-    total: Tally = msgspec.field(default_factory=Tally)
-    since_input: Tally = msgspec.field(default_factory=Tally)
+    spent: Spent = msgspec.field(default_factory=Spent)
     budget_reached: BudgetReached | None = None
     size: ContextSize = msgspec.field(default_factory=ContextSize)
     folding: Folding = msgspec.field(default_factory=Folding)
     told: Told = Told()
+    output: Output = Output()
     compacted: int = 0
 
     def apply(self, entry: Entry) -> None:
@@ -128,14 +131,22 @@ class State(msgspec.Struct):
         self.failure = None
         self.wrap_up = False
         self.reply_needed = True
+        self._want(fact.output, entry.run)
         self.unheard = not self.run_open
-        self.since_input = Tally()
+        self.spent.asked()
         self.budget_reached = None
         self.folding.renewed()
 
+    def _want(self, wanted: RecordedOutput | None, run: int) -> None:
+        """Take in what output an input wants. One that arrives in the middle of a run does not change what that is."""
+        if wanted is None and self.run_open and run == self.run:
+            wanted = self.output.wanted
+        if wanted is not None or self.output.wanted is not None:
+            self.output = self.output.asked(wanted)
+
     def _run_started(self, entry: Entry) -> None:
-        if self.run_open:
-            self._cut_off()
+        if self.run_open and self.started is not None:
+            self.spent.cut_off(self.started.limits, self.time - self.run_began)
         self.started_entry = entry
         self.ended_entry = None
         self.run = entry.run
@@ -150,16 +161,9 @@ class State(msgspec.Struct):
         if self.in_flight:
             self.deaths += 1
             self.in_flight = False
-            for tally in self._tallies():
-                tally.lost()
+            self.spent.lost()
         if '"force":true' in entry.body and _of(entry, RunStarted).force:
             self.deaths = 0
-
-    def _cut_off(self) -> None:
-        """Count the time of a run whose driver died by its entries; the wall clock is all there is to go by."""
-        started = self.started
-        if started is not None and counts_seconds(started.limits):
-            self._took(max(self.time - self.run_began, 0) / 1000)
 
     def _definition_changed(self, entry: Entry) -> None:
         fact = _of(entry, DefinitionChanged)
@@ -167,6 +171,7 @@ class State(msgspec.Struct):
         self.told = self.told.defined(fact)
         self.offered = frozenset(tool["function"]["name"] for tool in fact.tools)
         self.size.defined(fact)
+        self.output = self.output.defined(fact)
 
     def _model_called(self, entry: Entry) -> None:
         self.in_flight = True
@@ -174,8 +179,7 @@ class State(msgspec.Struct):
         self.attempts += 1
         self.failure = None
         if '"reserved' in entry.body:
-            for tally in self._tallies():
-                tally.called(_of(entry, ModelCalled))
+            self.spent.called(_of(entry, ModelCalled))
         if '"purpose":' not in entry.body:
             self.size.asked(self.messages)
             self.told = self.told.called()
@@ -186,13 +190,7 @@ class State(msgspec.Struct):
         self.folding.failed(fact)
         if self.folding.pressed:
             self.attempts = 0
-        for tally in self._tallies():
-            if fact.code in UNSETTLED:
-                tally.lost()
-            tally.paid(fact.usage, fact.cost)
-
-    def _tallies(self) -> tuple[Tally, Tally]:
-        return self.total, self.since_input
+        self.spent.failed(fact)
 
     def _model_replied(self, entry: Entry) -> None:
         fact = _of(entry, ModelReplied)
@@ -203,10 +201,11 @@ class State(msgspec.Struct):
         self.reply_needed = False
         self.reply_fresh = True
         self.reply_seq = entry.seq
-        self.total.paid(fact.usage, fact.cost)
-        self.since_input.paid(fact.usage, fact.cost)
+        self.spent.paid(fact.usage, fact.cost)
         self.reply_position = len(self.messages)
         self.told = self.told.replied()
+        if self.output.wanted is not None:
+            self.output = self.output.replied()
         self._take_reply(fact, fact.calls)
         self.size.replied(fact.usage, len(self.messages))
         self.folding.replied()
@@ -267,7 +266,7 @@ class State(msgspec.Struct):
             self.messages.append(AgentMessage(MessageRole.TOOL, content, tool_call_id=call.recorded.id))
             self.seqs.append(call.result_seq)
         self._undefer()
-        self.reply_needed = True
+        self.reply_needed = not self.output.settled
 
     def _undefer(self) -> None:
         for message, seq in self.deferred:
@@ -294,6 +293,15 @@ class State(msgspec.Struct):
         elif fact.topic == CONTINUE:
             self.wrap_up = False
             self.reply_needed = True
+            self.output = self.output.reopened()
+        elif self.output.wanted is not None:
+            self.output = self.output.noted(fact.topic)
+
+    def _output_checked(self, entry: Entry) -> None:
+        self.output = self.output.checked(_of(entry, OutputChecked))
+        self.reply_fresh = False
+        if not self.open_calls:
+            self.reply_needed = not self.output.settled
 
     def _round_skipped(self, _entry: Entry) -> None:
         self.rounds += 1
@@ -338,8 +346,7 @@ class State(msgspec.Struct):
         self._folding_settled(fact)
 
     def _folding_settled(self, fact: Compacted | CompactionSkipped) -> None:
-        for tally in self._tallies():
-            tally.paid(fact.usage, fact.cost)
+        self.spent.paid(fact.usage, fact.cost)
         self.in_flight = self.reply_fresh = False
         self.failure = None
         self.attempts = 0
@@ -358,11 +365,7 @@ class State(msgspec.Struct):
         self.in_flight = False
         self.reply_fresh = False
         if '"elapsed_ms":' in entry.body:
-            self._took(_of(entry, RunEnded).elapsed_ms / 1000)
-
-    def _took(self, seconds: float) -> None:
-        for tally in self._tallies():
-            tally.seconds += seconds
+            self.spent.took(_of(entry, RunEnded).elapsed_ms)
 
     def _say(self, message: AgentMessage, seq: int) -> None:
         if self.open_calls:

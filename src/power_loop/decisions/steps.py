@@ -6,6 +6,7 @@ import msgspec
 
 from power_loop.decisions.calls import Fate, fate
 from power_loop.decisions.folding import fold_due, folding_is_over
+from power_loop.decisions.outputs import is_answer
 from power_loop.decisions.state import State
 from power_loop.facts.entries import CompactTrigger, Limits, ModelFailed, RunStatus
 
@@ -40,13 +41,19 @@ class RunTools(msgspec.Struct, frozen=True):
     calls: tuple[str, ...]
 
 
+class CheckOutput(msgspec.Struct, frozen=True):
+    """Compare the newest reply with the output that its input wants: its text, or the arguments of a ``call``."""
+
+    call: str | None = None
+
+
 class EndRun(msgspec.Struct, frozen=True):
     """End the run with this status."""
 
     status: RunStatus
 
 
-Step: TypeAlias = CallModel | Compact | RunTools | EndRun
+Step: TypeAlias = CallModel | Compact | RunTools | CheckOutput | EndRun
 
 
 def next_step(state: State, limits: RunLimits) -> Step | None:
@@ -58,7 +65,7 @@ def next_step(state: State, limits: RunLimits) -> Step | None:
     if state.open_calls:
         return _next_tools(state, limits)
     if not state.reply_needed:
-        return EndRun("hit_round_limit" if state.wrap_up else "completed")
+        return _after_reply(state)
     if state.budget_reached is not None:
         return EndRun("budget_exceeded")
     if state.deaths >= limits.recorded.max_deaths:
@@ -78,9 +85,25 @@ def _next_call(state: State, limits: RunLimits) -> Step:
 
 
 def _next_tools(state: State, limits: RunLimits) -> Step:
-    pending = state.pending()
-    ready = tuple(call.id for call in pending if fate(call, state, limits.runnable) is not Fate.WAIT)
-    return RunTools(ready) if ready else EndRun("pending_tools")
+    """Run tools first: an answer that came with other calls is looked at when they have their results."""
+    answers, ready = [], []
+    for call in state.pending():
+        if is_answer(call, state.output):
+            answers.append(call.id)
+        elif fate(call, state, limits.runnable) is not Fate.WAIT:
+            ready.append(call.id)
+    if ready:
+        return RunTools(tuple(ready))
+    return CheckOutput(answers[0]) if answers else EndRun("pending_tools")
+
+
+def _after_reply(state: State) -> Step:
+    """Decide what follows a reply that wants nothing; at the round limit the limit is what ended the run."""
+    if state.output.due:
+        return CheckOutput()
+    if state.wrap_up:
+        return EndRun("hit_round_limit")
+    return EndRun("error" if state.output.spent else "completed")
 
 
 def _failed_status(failure: ModelFailed) -> RunStatus:

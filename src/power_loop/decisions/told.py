@@ -47,5 +47,5 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.structs.replace(self, todos=todos, recall_due=due, behind=self.behind + 1 if due else 0)
 
     def defined(self, fact: DefinitionChanged) -> "Told":
-        """Return what follows from another definition."""
-        return msgspec.structs.replace(self, definition=fact)
+        """Return what follows from another definition of the host's; one for an output is the kernel's own."""
+        return self if fact.output else msgspec.structs.replace(self, definition=fact)

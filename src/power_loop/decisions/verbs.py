@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from power_loop.decisions.endings import abort_answers
+from power_loop.decisions.outputs import repair_words
 from power_loop.decisions.spending import raised
 from power_loop.decisions.state import CONTINUE, State
 from power_loop.facts.entries import Fact, InputReceived, Note, RunStarted
@@ -74,7 +75,9 @@ def _reopen(state: State, started: RunStarted) -> list[Fact]:
         return []
     if state.budget_reached is not None and not raised(state.budget_reached, started.limits):
         return []
-    return [started] if state.reply_needed else []
+    if state.output.spent:
+        return [started, Note(CONTINUE, repair_words(state.output))]
+    return [started] if state.reply_needed or state.output.due else []
 
 
 def _raised(state: State, started: RunStarted) -> bool:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from power_loop.decisions.outputs import last_words
 from power_loop.decisions.state import WRAP_UP, State
 from power_loop.decisions.steps import CallModel, Compact
 from power_loop.decisions.todos import reminder_due, reminder_note
+from power_loop.engine.ask_output import asked, output_notes, stage_own
 from power_loop.engine.budget import reservation
 from power_loop.engine.interrupt import Interrupted
 from power_loop.engine.retry import failed_attempt
@@ -45,10 +47,13 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def due_notes(step: CallModel, run: Run) -> list[Note]:
     """Return the notes that belong before this call and are not in the journal yet."""
-    if step.wrap_up:
-        return [] if run.state.wrap_up else [Note(WRAP_UP, WRAP_UP_TEXT)]
-    todos = run.state.told.todos
-    return [reminder_note(todos)] if reminder_due(todos) and TODO_TOOL in run.limits.runnable else []
+    state, notes = run.state, output_notes(run)
+    if step.wrap_up and not state.wrap_up:
+        notes.append(Note(WRAP_UP, WRAP_UP_TEXT if state.output.wanted is None else last_words(state.output)))
+    todos = state.told.todos
+    if not step.wrap_up and reminder_due(todos) and TODO_TOOL in run.limits.runnable:
+        notes.append(reminder_note(todos))
+    return notes
 
 
 def prepare(step: CallModel, run: Run) -> LLMRequest:
@@ -56,7 +61,9 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
     for note in due_notes(step, run):
         run.stage(note)
     services = run.services
-    definition = services.defined(run.state.told.definition)
+    own = services.defined(run.state.told.definition)
+    definition, response_format = asked(run, own)
+    stage_own(run, own, definition)
     if run.state.definition != definition.digest:
         run.stage(definition.fact())
     return LLMRequest(
@@ -67,6 +74,7 @@ def prepare(step: CallModel, run: Run) -> LLMRequest:
         max_tokens=services.max_tokens,
         temperature=services.temperature,
         blobs=services.store.read_blob,
+        response_format=response_format,
     )
 
 

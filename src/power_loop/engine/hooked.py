@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import msgspec
 
 from power_loop.decisions.calls import answer
-from power_loop.decisions.steps import CallModel, Compact, EndRun, RunTools
+from power_loop.decisions.steps import CallModel, CheckOutput, Compact, EndRun, RunTools
 from power_loop.decisions.views import check_view, splice
 from power_loop.engine.call_model import due_notes, make_call, pause, prepare, record_calls, replied
+from power_loop.engine.check_output import check_output
 from power_loop.engine.compact import compact
 from power_loop.engine.end_run import end_run
 from power_loop.engine.run import Run
@@ -97,22 +98,22 @@ async def hooked_run_tools(step: RunTools, run: Run) -> None:
     if await run_tools(step, run):
         await end_run(run, "hook_break")
         return
-    hooks = run.services.hooks
-    if run.state.open_calls or not hooks.has(HookPoint.TOOLS_BATCH_AFTER, HookPoint.ROUND_END):
-        return
-    await run.flush()
-    index = max(run.state.rounds - 1, 0)
-    messages = list(run.state.messages)
-    await hooks.run(
-        ToolsBatchAfterCtx(session_id=run.session_id, round_index=index, messages=messages, used_todo=used_todo(run))
-    )
-    await _round_end(run, has_tools=True)
+    await _after_batch(run)
+
+
+async def hooked_check_output(step: CheckOutput, run: Run) -> None:
+    """The check, then what ends its round: tools.batch.after and round.end, or round.end where another one follows."""
+    await check_output(step, run)
+    if step.call is not None:
+        await _after_batch(run)
+    elif run.state.reply_needed:
+        await _round_end(run, has_tools=False)
 
 
 async def hooked_end_run(step: EndRun, run: Run) -> None:
     """round.end for a round without tools, session.end, the end."""
     hooks = run.services.hooks
-    if step.status in {"completed", "hit_round_limit"}:
+    if step.status in {"completed", "hit_round_limit"} and not run.state.calls:
         await _round_end(run, has_tools=False)
     if hooks.has(HookPoint.SESSION_END):
         await run.flush()
@@ -182,6 +183,19 @@ async def _round_end(run: Run, *, has_tools: bool) -> None:
                 used_todo=has_tools and used_todo(run),
             )
         )
+
+
+async def _after_batch(run: Run) -> None:
+    hooks = run.services.hooks
+    if run.state.open_calls or not hooks.has(HookPoint.TOOLS_BATCH_AFTER, HookPoint.ROUND_END):
+        return
+    await run.flush()
+    index = max(run.state.rounds - 1, 0)
+    messages = list(run.state.messages)
+    await hooks.run(
+        ToolsBatchAfterCtx(session_id=run.session_id, round_index=index, messages=messages, used_todo=used_todo(run))
+    )
+    await _round_end(run, has_tools=True)
 
 
 def _edit_view(run: Run, wanted: Sequence[AgentMessage]) -> None:

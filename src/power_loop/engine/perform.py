@@ -4,11 +4,19 @@ import contextlib
 from collections.abc import Awaitable
 
 from power_loop.decisions.state import State
-from power_loop.decisions.steps import CallModel, Compact, EndRun, RunTools, Step
+from power_loop.decisions.steps import CallModel, CheckOutput, Compact, EndRun, RunTools, Step
 from power_loop.engine.call_model import call_model
+from power_loop.engine.check_output import check_output
 from power_loop.engine.compact import compact
 from power_loop.engine.end_run import end_run
-from power_loop.engine.hooked import hooked_call_model, hooked_compact, hooked_end_run, hooked_run_tools, hooked_start
+from power_loop.engine.hooked import (
+    hooked_call_model,
+    hooked_check_output,
+    hooked_compact,
+    hooked_end_run,
+    hooked_run_tools,
+    hooked_start,
+)
 from power_loop.engine.journal import Redirected
 from power_loop.engine.recall import with_recall
 from power_loop.engine.run import Run
@@ -58,5 +66,7 @@ def _taken(step: Step, run: Run) -> Awaitable[object]:
             return hooked_compact(step, run) if hooked else compact(step, run)
         case RunTools():
             return hooked_run_tools(step, run) if hooked else run_tools(step, run)
+        case CheckOutput():
+            return hooked_check_output(step, run) if hooked else check_output(step, run)
         case EndRun():
             return hooked_end_run(step, run) if hooked else end_run(run, step.status)

@@ -21,6 +21,7 @@ from power_loop.ports.memory import DEFAULT_MEMORY_BUDGET, MemoryProvider
 from power_loop.ports.models import ModelInfo
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import SessionStore
+from power_loop.ports.structured import OutputForm
 from power_loop.ports.tools import ToolDefinition
 
 
@@ -30,12 +31,13 @@ class Definition(msgspec.Struct, frozen=True):
     system_prompt: str | None
     tools: tuple[ToolDefinition, ...]
     digest: str
+    output: str = ""
 
     @classmethod
-    def of(cls, system_prompt: str | None, tools: tuple[ToolDefinition, ...]) -> "Definition":
-        """Make a definition."""
-        source = definition_digest_source(system_prompt, tools)
-        return cls(system_prompt, tools, sha256(source.encode()).hexdigest()[:32])
+    def of(cls, system_prompt: str | None, tools: tuple[ToolDefinition, ...], *, output: str = "") -> "Definition":
+        """Make a definition; ``output`` names the tool whose arguments are the output that an input wants."""
+        source = definition_digest_source(system_prompt, tools) + output
+        return cls(system_prompt, tools, sha256(source.encode()).hexdigest()[:32], output)
 
     def recorded(self, fact: DefinitionChanged) -> "Definition":
         """Return the definition that an entry recorded; a tool that is the same here is this definition's."""
@@ -50,7 +52,8 @@ class Definition(msgspec.Struct, frozen=True):
         """Return the entry that records it."""
         tools = tuple(tool.to_openai_tool() for tool in self.tools)
         wire = f"[{','.join(map(_wire, self.tools))}]"
-        return DefinitionChanged(self.digest, self.system_prompt, tools, wire if wire != jsontext.encode(tools) else "")
+        wire = wire if wire != jsontext.encode(tools) else ""
+        return DefinitionChanged(self.digest, self.system_prompt, tools, wire, self.output)
 
 
 def _wire(tool: ToolDefinition) -> str:
@@ -129,6 +132,8 @@ class Services(msgspec.Struct, frozen=True):
         if self.on_definition_change != "pin" or recorded is None or recorded.digest == here.digest:
             return here
         return here.recorded(recorded)
+
+    output: OutputForm | None = None
 
     def runnable(self) -> frozenset[str]:
         """Return the names of the tools that this process can run."""

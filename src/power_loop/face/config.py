@@ -69,6 +69,8 @@ class AgentLoopConfig(msgspec.Struct):
         max_image_bytes: The largest image taken: 20 MB, OpenAI's documented limit for one.
         max_document_bytes: The largest document taken: 32 MB, Anthropic's documented limit for a request.
         content_timeout: Seconds that fetching one image or document may take, or reading the text of a PDF file.
+        max_output_repairs: How often the model is told what was wrong with output that an ``output_type`` wants, and
+            asked again, per input; a StructuredOutputSpec has a number of its own.
     """
 
     system_prompt: str | SystemPromptBuilder | None = None
@@ -92,6 +94,7 @@ class AgentLoopConfig(msgspec.Struct):
     max_image_bytes: int = MAX_IMAGE_BYTES
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     content_timeout: float = 30.0
+    max_output_repairs: int = 2
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_rounds, int) or self.max_rounds < 1:
@@ -130,6 +133,10 @@ class AgentLoopConfig(msgspec.Struct):
             raise ConfigError(f"AgentLoopConfig.memory_timeout must be above 0 seconds, got {self.memory_timeout!r}.")
         checked_policy(self.on_definition_change)
 
+        if not isinstance(self.max_output_repairs, int) or self.max_output_repairs < 0:
+            raise ConfigError(
+                f"AgentLoopConfig.max_output_repairs must be a whole number from 0, got {self.max_output_repairs!r}."
+            )
         self.content_policy()
 
     def content_policy(self) -> ContentPolicy:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from power_loop.content import Intake
 from power_loop.decisions.definitions import OnDefinitionChange, asking
 from power_loop.decisions.state import State
@@ -32,6 +34,7 @@ from power_loop.facts.errors import ConfigError, HookError, SessionBusy
 from power_loop.facts.ids import new_id
 from power_loop.facts.journal import Entry
 from power_loop.facts.messages import AgentMessage, to_message
+from power_loop.facts.structured import RecordedOutput
 from power_loop.llms.resolve import service_from_string
 from power_loop.ports.blobs import NO_BLOBS
 from power_loop.ports.bus import AgentEventBus
@@ -39,6 +42,7 @@ from power_loop.ports.hooks import AgentHooks, HookPoint, MessageAppendCtx
 from power_loop.ports.llm import DescribedLLM, LLMService
 from power_loop.ports.registry import ToolRegistry
 from power_loop.ports.store import NewSession, SessionRecord, SessionStore
+from power_loop.ports.structured import OutputForm
 from power_loop.prompt.builder import SystemPromptBuilder
 from power_loop.prompt.environment import collect_environment
 
@@ -139,15 +143,18 @@ class Driver:
         stop_event: CancelSource,
         listener: Listener | None = None,
         on_definition_change: OnDefinitionChange | None = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> StatefulResult:
         """Add input and drive. Everything that can be wrong with the arguments is found before anything is written."""
         if on_pending not in {"raise", "resume", "abort"}:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
         messages, blobs = await taken(to_drafts(user_input), self._intake, self._store.read_blob)
         token = CancellationToken.from_any(stop_event)
-        services = self.services(listener, on_definition_change)
+        services = self.services(listener, on_definition_change, output_type)
         identity = session_id or await self.create(None, checked_metadata(metadata))
         inputs = [input_fact(await self._appended(message, identity, blobs)) for message in messages]
+        if services.output is not None:
+            inputs[-1] = msgspec.structs.replace(inputs[-1], output=RecordedOutput.of(services.output.spec))
 
         def plan(state: State) -> Sequence[Fact]:
             return plan_send(identity, state, inputs, self.started(services), on_pending)
@@ -177,7 +184,7 @@ class Driver:
                         state = await execute(run)
                     finally:
                         self.keep(session_id, run.journal)
-                    result = result_of(session_id, state)
+                    result = result_of(session_id, state, services.output)
                     if services.memory is not None and run.journal.claimed:
                         self._remembering.soon(services.memory.provider, session_id, state)
             except SessionBusy:
@@ -239,9 +246,12 @@ class Driver:
         await self._remembering.drain(session_id)
 
     def services(
-        self, listener: Listener | None = None, on_definition_change: OnDefinitionChange | None = None
+        self,
+        listener: Listener | None = None,
+        on_definition_change: OnDefinitionChange | None = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> Services:
-        """Return what a run works with, as of now."""
+        """Return what a run works with, as of now. Raises ConfigError for an output type that cannot be asked for."""
         config = self._config
         retry, model = config.retries(self._llm), config.model(self._llm)
         return Services(
@@ -261,6 +271,9 @@ class Driver:
             on_definition_change=checked_policy(on_definition_change or config.on_definition_change),
             listeners=self._listeners if listener is None else (*self._listeners, listener),
             intake=self._intake,
+            output=None
+            if output_type is None
+            else OutputForm.of(output_type, max_repairs=self._config.max_output_repairs),
         )
 
     def _needs_text(self) -> bool:

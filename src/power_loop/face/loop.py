@@ -105,6 +105,7 @@ class StatefulAgentLoop(StoreCare):
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
         on_definition_change: OnDefinitionChange | None = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> StatefulResult:
         """Add newest input and drive the session until it is answered.
 
@@ -117,12 +118,15 @@ class StatefulAgentLoop(StoreCare):
                 SessionBusy across processes.
             stop_event: A CancellationToken, an event or a callable that stops the run.
             on_definition_change: adopt, pin or ask, for this verb; None for what the configuration says.
+            output_type: What the answer must be: a pydantic model, a dataclass, a TypedDict or another type that
+                pydantic takes, a JSON Schema as a dict, or a StructuredOutputSpec. ``result.output`` is its instance;
+                where the model does not manage, the run ends with the error ``structured_output_invalid``.
 
         Raises: SessionNotFoundError, SessionPendingError, SessionBusy, DefinitionChangedError, InvalidInputError,
-            StoreError.
+            ConfigError, StoreError.
         """
         return await self._driver.send(
-            user_input, session_id, metadata, on_pending, on_busy, stop_event, None, on_definition_change
+            user_input, session_id, metadata, on_pending, on_busy, stop_event, None, on_definition_change, output_type
         )
 
     def stream(
@@ -135,11 +139,20 @@ class StatefulAgentLoop(StoreCare):
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
         on_definition_change: OnDefinitionChange | None = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> AgentStream:
         """Send, and iterate over typed events while it runs. Leaving the iteration early cancels the run."""
         return AgentStream(
             lambda listener: self._driver.send(
-                user_input, session_id, metadata, on_pending, on_busy, stop_event, listener, on_definition_change
+                user_input,
+                session_id,
+                metadata,
+                on_pending,
+                on_busy,
+                stop_event,
+                listener,
+                on_definition_change,
+                output_type,
             )
         )
 
@@ -151,14 +164,17 @@ class StatefulAgentLoop(StoreCare):
         on_busy: OnBusy | None = None,
         stop_event: CancelSource = None,
         on_definition_change: OnDefinitionChange | None = None,
+        output_type: Any = None,  # noqa: ANN401 -- whatever pydantic takes
     ) -> StatefulResult:
         """Continue a session exactly where its last run stopped; a session with nothing to do returns its last result.
 
-        ``force`` tries again after a crash loop; ``on_definition_change`` as in :meth:`send`. Raises
-        SessionNotFoundError, SessionBusy, DefinitionChangedError, StoreError.
+        ``force`` tries again after a crash loop; ``on_definition_change`` as in :meth:`send`. What output is wanted
+        stands in the journal; ``output_type`` is the type that ``result.output`` is made an instance of, else it is
+        plain JSON data. Raises SessionNotFoundError, SessionBusy, DefinitionChangedError, StoreError, and
+        StructuredOutputError where recorded output does not fit ``output_type``.
         """
         driver = self._driver
-        services = driver.services(on_definition_change=on_definition_change)
+        services = driver.services(None, on_definition_change, output_type)
 
         def plan(state: State) -> Sequence[Fact]:
             return plan_resume(state, driver.started(services, force=force), services.runnable())

@@ -14,6 +14,7 @@ from power_loop.facts.entries import Compacted, ModelReplied, RunEnded
 from power_loop.facts.errors import JournalTooNew
 from power_loop.facts.journal import Entry
 from power_loop.ports.store import SessionRecord, SessionStore
+from power_loop.ports.structured import OutputForm
 
 _WAITS = {
     "pending_tools": "results of tools that run elsewhere",
@@ -31,8 +32,8 @@ _WAITS = {
 _PAID = frozenset({ModelReplied.kind, Compacted.kind})
 
 
-def result_of(session_id: str, state: State) -> StatefulResult:
-    """Return what a session's last run came to."""
+def result_of(session_id: str, state: State, form: OutputForm | None = None) -> StatefulResult:
+    """Return what a session's last run came to; its output as the type of a form, or else as plain JSON data."""
     ended = state.ended
     pending = [call.to_tool_call() for call in state.pending()]
     if ended is None:
@@ -45,10 +46,18 @@ def result_of(session_id: str, state: State) -> StatefulResult:
         rounds=state.rounds,
         pending_tool_calls=pending,
         session_id=session_id,
-        usage=state.since_input.usage,
-        cost=state.since_input.cost,
+        usage=state.spent.since_input.usage,
+        cost=state.spent.since_input.cost,
+        output=_output_of(state, form),
         error=error,
     )
+
+
+def _output_of(state: State, form: OutputForm | None) -> Any:  # noqa: ANN401 -- an instance of the host's type
+    output = state.output
+    if not output.accepted or not output.text or output.wanted is None:
+        return None
+    return (form or OutputForm(output.wanted.spec())).build(output.text)
 
 
 def pending_of(state: State) -> dict[str, Any] | None:
@@ -82,7 +91,7 @@ def usage_of(state: State, entries: Sequence[Entry]) -> UsageReport:
         if entry.kind in _PAID and isinstance(fact := entry.fact, ModelReplied | Compacted):
             cost = None if fact.cost is None else Decimal(fact.cost)
             rounds.append(RoundUsage(entry.seq, entry.round, fact.model, fact.usage, cost))
-    return UsageReport(state.total.usage, state.total.cost, rounds)
+    return UsageReport(state.spent.total.usage, state.spent.total.cost, rounds)
 
 
 def _status_of(last: Entry) -> str:

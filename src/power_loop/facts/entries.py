@@ -7,6 +7,7 @@ import msgspec
 
 from power_loop.facts.errors import ConfigError
 from power_loop.facts.messages import AgentMessage, Content, MessageRole
+from power_loop.facts.structured import RecordedOutput
 from power_loop.facts.usage import LLMTokenUsage
 
 Effect: TypeAlias = Literal["read", "idempotent", "once"]
@@ -48,7 +49,10 @@ class SessionOpened(Fact, frozen=True):
 
 
 class InputReceived(Fact, frozen=True):
-    """Newest input from the host. ``cleaned``: characters that no store can hold were replaced."""
+    """Newest input from the host. ``cleaned``: characters that no store can hold were replaced.
+
+    ``output`` is what its answer must be, where that is not any text.
+    """
 
     kind = "input_received"
     content: Content
@@ -56,6 +60,7 @@ class InputReceived(Fact, frozen=True):
     name: str | None = None
     message_id: str | None = None
     cleaned: bool = False
+    output: RecordedOutput | None = None
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -113,6 +118,7 @@ class DefinitionChanged(Fact, frozen=True):
     """What the model is told before the conversation: system text, and tools in wire shape by name.
 
     ``wire`` is the tools' JSON text as it was sent, where its keys stand in another order than in ``tools``.
+    ``output`` names the tool whose arguments are the output that the input wants, where there is one.
     """
 
     kind = "definition_changed"
@@ -120,6 +126,7 @@ class DefinitionChanged(Fact, frozen=True):
     system: str | None = None
     tools: tuple[dict[str, Any], ...] = ()
     wire: str = ""
+    output: str = ""
 
 
 class ModelCalled(Fact, frozen=True):
@@ -249,6 +256,23 @@ class Note(Fact, frozen=True):
     text: str
     role: MessageRole = MessageRole.USER
     figures: dict[str, int] = {}
+
+
+class OutputChecked(Fact, frozen=True):
+    """The newest reply was compared with the output that its input wants.
+
+    With ``ok``, ``text`` is the output as canonical JSON; without, ``problem`` says what was wrong, and ``text`` is
+    what the output tool was given. ``call`` is that tool's call, None for output that stood in the reply's text.
+    ``repairs`` were asked for before; ``final``: no further one is.
+    """
+
+    kind = "output_checked"
+    ok: bool
+    text: str = ""
+    problem: str = ""
+    repairs: int = 0
+    final: bool = False
+    call: str | None = None
 
 
 class RoundSkipped(Fact, frozen=True):

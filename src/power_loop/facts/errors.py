@@ -23,7 +23,7 @@
     │   ├── ToolNotFound       ├── ToolValidationError   └── ToolTimeout
     ├── AsyncToolInSyncContext (also TypeError)
     ├── HookError
-    ├── SpecValidationError
+    ├── SpecValidationError                ├── StructuredOutputError
     └── CancellationRequested
 
 Signals that steer the engine and never reach a host (``HeadMoved``, ``InboxNotEmpty``, ``CancelRequested``)
@@ -497,6 +497,17 @@ class SpecValidationError(PowerLoopError, ValueError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message, field=field)
         self.field = field
+
+
+class StructuredOutputError(PowerLoopError):
+    """Text is not the output that was asked for. ``text`` is the text, ``problem`` says what is wrong with it."""
+
+    code = "structured_output_invalid"
+
+    def __init__(self, problem: str, *, text: str) -> None:
+        super().__init__(f"The text is not the output that was asked for. {problem}", text=text, problem=problem)
+        self.text = text
+        self.problem = problem
 
 
 class CancellationRequested(PowerLoopError):

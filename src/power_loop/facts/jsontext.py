@@ -68,7 +68,9 @@ def _finite(text: str) -> float:
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_LENIENT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, strict=False)
 _LONG_NUMBER = re.compile(r"\d{18}")
+_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def parse_object(text: str) -> dict[str, Any]:
@@ -88,6 +90,22 @@ def parse_object(text: str) -> dict[str, Any]:
     except (ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"the arguments are not valid JSON: {error}") from error
     return value
+
+
+def parse_at(text: str, start: int) -> tuple[Any, int]:
+    """Return the JSON value that begins at ``start``, white space before it aside, cleaned, and where it ends.
+
+    Line breaks and other control characters may stand in strings: models write them. Raises ValueError for anything
+    that is not a JSON value of finite numbers that can be written back.
+    """
+    begin = _SPACE.match(text, start)
+    try:
+        value, end = _LENIENT.raw_decode(text, begin.end() if begin else start)
+        value = clean_value(value)[0]
+        encode(value)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise ValueError(f"no valid JSON: {error}") from error
+    return value, end
 
 
 def _object(value: object) -> dict[str, Any]:

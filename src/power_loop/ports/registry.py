@@ -3,18 +3,17 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple, Protocol
-
-import msgspec
 
 from power_loop.facts import ids, jsontext
 from power_loop.facts.errors import AsyncToolInSyncContext, ConfigError, ToolError, ToolNotFound, ToolValidationError
 from power_loop.facts.messages import Text
 from power_loop.ports.content import Attachment
+from power_loop.ports.json_schema import mistakes_in
 from power_loop.ports.tool_decorator import Tool, check_name, tool
 from power_loop.ports.tool_signature import is_async, wants_context
-from power_loop.ports.tool_text import MAX_ERRORS, clip, complaint, parts_of, path_text, render_result, shown
+from power_loop.ports.tool_text import clip, complaint, parts_of, render_result
 from power_loop.ports.tools import Reconcile, RegisteredTool, ToolContext, ToolDefinition, ToolHandler
 
 __all__ = [
@@ -27,9 +26,6 @@ __all__ = [
     "run_tool",
     "validate_tool_args",
 ]
-
-_BACKTRACK_LIMIT = 100_000
-_PATTERN_BYTES = 1 << 20
 
 
 class InThread(Protocol):
@@ -60,31 +56,6 @@ def output_of(value: Any) -> ToolOutput:  # noqa: ANN401 -- whatever a handler r
 # -- arguments
 
 
-@lru_cache(maxsize=512)
-def _validator(schema: str, name: str) -> Any:  # noqa: ANN401 -- a jsonschema_rs validator
-    import jsonschema_rs  # noqa: PLC0415 -- loaded when the first raw schema meets arguments
-
-    patterns = jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACK_LIMIT, size_limit=_PATTERN_BYTES)
-    try:
-        return jsonschema_rs.validator_for(jsontext.parse_object(schema), offline=True, pattern_options=patterns)
-    except ValueError as error:
-        raise ConfigError(f"Tool {name!r} has an input_schema that is not a valid JSON Schema: {error}") from error
-
-
-def _mistake(error: Any) -> str:  # noqa: ANN401 -- a jsonschema_rs error
-    path, kind = path_text(error.instance_path), error.kind
-    if kind.name == "required":
-        return f"{path_text([*error.instance_path, kind.property])}: missing, but required"
-    if kind.name in {"additionalProperties", "unevaluatedProperties"}:
-        return f"{path}: no such argument: {', '.join(map(repr, kind.unexpected))[:200]}"
-    if kind.name == "type":
-        return f"{path}: must be {' or '.join(kind.types)}, got {shown(error.instance)}"
-    if kind.name in {"anyOf", "oneOf"} and kind.context:
-        branches = [_mistake(branch[0]) for branch in kind.context[:MAX_ERRORS] if branch]
-        return f"{path}: fits none of the allowed forms ({'; '.join(branches)})"[:600]
-    return f"{path}: {error.message[:300]}"
-
-
 def validate_tool_args(definition: ToolDefinition, args: Mapping[str, Any]) -> str | None:
     """Return what is wrong with ``args`` in words a model can act on, or None.
 
@@ -93,17 +64,13 @@ def validate_tool_args(definition: ToolDefinition, args: Mapping[str, Any]) -> s
     """
     missing = [name for name in definition.required_params if args.get(name) is None]
     mistakes = [f"{name}: missing, but required" for name in missing]
-    validator = _validator(jsontext.encode(definition.input_schema), definition.name)
     try:
-        msgspec.to_builtins(args)  # refuses a depth at which the validator would overrun its stack
-        for error in validator.iter_errors(args):
-            mistake = _mistake(error)
-            if mistake not in mistakes:
-                mistakes.append(mistake)
-            if len(mistakes) > MAX_ERRORS:
-                break
-    except (ValueError, TypeError, RecursionError) as error:
-        mistakes.append(f"arguments: cannot be checked: {shown(str(error))}")
+        found = mistakes_in(args, jsontext.encode(definition.input_schema), "arguments")
+    except ValueError as error:
+        raise ConfigError(
+            f"Tool {definition.name!r} has an input_schema that is not a valid JSON Schema: {error}"
+        ) from error
+    mistakes += [mistake for mistake in found if mistake not in mistakes]
     return complaint(definition.name, mistakes) if mistakes else None
 
 

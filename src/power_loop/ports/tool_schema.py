@@ -188,15 +188,9 @@ class _Model:
 
     def schema(self) -> Schema:
         from pydantic.errors import PydanticInvalidForJsonSchema  # noqa: PLC0415 -- loaded already
-        from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind  # noqa: PLC0415
-
-        silent: set[JsonSchemaWarningKind] = {"non-serializable-default", "skipped-choice"}
-
-        class Quiet(GenerateJsonSchema):
-            ignored_warning_kinds = silent
 
         try:
-            schema = self._model.model_json_schema(schema_generator=Quiet)
+            schema = self._model.model_json_schema(schema_generator=quiet_generator())
         except PydanticInvalidForJsonSchema as error:
             raise _unsayable(self._tool, tuple(self._fields.values()), error) from error
         return tidy(schema)
@@ -205,7 +199,7 @@ class _Model:
         try:
             model = self._model.model_validate(arguments)
         except self._invalid as error:
-            mistakes = [_said(item) for item in error.errors(include_url=False, include_context=False)]
+            mistakes = [said(item) for item in error.errors(include_url=False, include_context=False)]
             raise ToolValidationError(self._tool, complaint(self._tool, mistakes)) from None
         given = model.model_fields_set
         return {
@@ -213,6 +207,18 @@ class _Model:
             for field, parameter in self._fields.items()
             if field in given or field not in self._own_defaults
         }
+
+
+def quiet_generator() -> Any:  # noqa: ANN401 -- a class of pydantic's, which is loaded already
+    """Return pydantic's maker of schemas without its warnings, which are errors in strict programs."""
+    from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind  # noqa: PLC0415 -- loaded already
+
+    silent: set[JsonSchemaWarningKind] = {"non-serializable-default", "skipped-choice"}
+
+    class Quiet(GenerateJsonSchema):
+        ignored_warning_kinds = silent
+
+    return Quiet
 
 
 def _unsayable(tool: str, parameters: Sequence[Parameter], error: Exception) -> ConfigError:
@@ -228,8 +234,9 @@ def _unsayable(tool: str, parameters: Sequence[Parameter], error: Exception) -> 
     return ConfigError(f"Tool {tool!r}: parameter {name!r} has a type that JSON cannot say: {error}")
 
 
-def _said(item: Mapping[str, Any]) -> str:
-    path = path_text(item["loc"])
+def said(item: Mapping[str, Any], root: str = "arguments") -> str:
+    """Return a mistake that pydantic found, in words a model can act on; ``root`` is the name of the whole value."""
+    path = path_text(item["loc"], root)
     if item["type"] == "missing":
         return f"{path}: missing, but required"
     if item["type"] == "extra_forbidden":

@@ -18,12 +18,12 @@ _ROOM_FOR_NOTE = 2
 """A note may take the n-th part of what is shown."""
 
 
-def path_text(path: Sequence[object]) -> str:
-    """Return a path into the arguments, such as ``items[2].name``."""
+def path_text(path: Sequence[object], root: str = "arguments") -> str:
+    """Return a path into a value, such as ``items[2].name``; ``root`` for the value itself."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
-    return text[:_SHOWN] or "arguments"
+    return text[:_SHOWN] or root
 
 
 def shown(value: object) -> str:
