@@ -21,6 +21,7 @@ from power_loop.face.observers import MessageSink, NullSink
 from power_loop.face.watch import AgentStream
 from power_loop.facts.errors import (
     AsyncToolInSyncContext,
+    BlobNotFound,
     CancellationRequested,
     ConfigError,
     HookError,
@@ -159,6 +160,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "AgentStream",
     "AsyncToolInSyncContext",
     "BaseHookCtx",
+    "BlobNotFound",
     "CancellationLike",
     "CancellationRequested",
     "CancellationToken",

@@ -28,7 +28,7 @@ RoundEndCtx RoundStartCtx RoundUsage STABLE_API SessionBusy SessionEndCtx Sessio
 SessionStartCtx SqliteStore StoreBusy StoreClosed StoreCorrupt StoreError StoreForked StoreFull StoreIOError
 StoreReadOnly StoreUnavailable SyncInsideRun Text TextDelta ToolAfterCtx ToolBeforeCtx ToolCall ToolCallDelta
 ToolContext ToolError ToolErrorCtx ToolHandler ToolHandlerResult ToolTimeout ToolsBatchAfterCtx
-ToolsBatchBeforeCtx UsageReport
+BlobNotFound ToolsBatchBeforeCtx UsageReport
 __version__ build_registry create_llm_service_from_config create_llm_service_from_env current_session_id
 filtered_registry tool validate_tool_args with_retry
 """

@@ -16,9 +16,9 @@ from power_loop.llms.catalogue import capability_overrides_from_env, lookup
 from power_loop.llms.catalogue.families import FAMILIES, family_of
 from power_loop.llms.catalogue.figures import figures_of
 from power_loop.llms.catalogue.names import parse_name
-from power_loop.llms.cost import SteppedPrices, cost_of
 from power_loop.llms.local.client import DEFAULT_CONTEXT_WINDOW as LOCAL_CONTEXT_WINDOW
 from power_loop.llms.local.weights import MODEL_NAME
+from power_loop.ports.cost import SteppedPrices, cost_of
 from power_loop.ports.models import DEFAULT_CONTEXT_WINDOW, ModelInfo, Prices
 
 NAMES = [

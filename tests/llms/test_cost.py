@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from power_loop.facts.usage import LLMTokenUsage
-from power_loop.llms.cost import PriceStep, SteppedPrices, cost_of, cost_text, dearest, prices_at, reserve
+from power_loop.ports.cost import PriceStep, SteppedPrices, cost_of, cost_text, dearest, prices_at, reserve
 from power_loop.ports.models import Prices
 
 PLAIN = Prices(Decimal("0.25"), Decimal(2), Decimal("0.025"), Decimal("0.3125"))

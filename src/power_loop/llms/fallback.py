@@ -24,7 +24,7 @@ from power_loop.facts.errors import (
     LLMUnavailable,
 )
 from power_loop.facts.messages import AgentMessage
-from power_loop.llms.cost import dearest
+from power_loop.ports.cost import dearest
 from power_loop.ports.llm import DescribedLLM, LLMDelta, LLMRequest, LLMResponse, LLMService, OnDelta, ignore_delta
 from power_loop.ports.models import ModelInfo
 

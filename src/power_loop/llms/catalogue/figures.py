@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from power_loop.llms.catalogue.names import UNPRICED, ModelName, is_url
-from power_loop.llms.cost import PriceStep, SteppedPrices
+from power_loop.ports.cost import PriceStep, SteppedPrices
 from power_loop.ports.models import Prices
 
 if TYPE_CHECKING:
