@@ -2,33 +2,21 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import msgspec
 
 from power_loop.llms.catalogue import Overrides, lookup
 from power_loop.llms.catalogue import Wire as WireFormat
 from power_loop.llms.clients import KEYLESS, OPENAI, ClientPool, Endpoint, Sdk, SdkClient
+from power_loop.llms.encoding import BodyEncoder
 from power_loop.llms.explain import Explainer
-from power_loop.llms.media import Media
 from power_loop.llms.provider import LLMProviderConfig
 from power_loop.llms.redaction import redact
 from power_loop.llms.wire import Wire
 from power_loop.ports.cost import cost_text
 from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ignore_delta
 from power_loop.ports.models import ModelInfo
-
-
-class Encoder(Protocol):
-    """Writes requests as one provider wants them."""
-
-    async def media(self, request: LLMRequest, /) -> Media:
-        """Read the images and documents that ``encode`` will need."""
-        ...
-
-    def encode(self, request: LLMRequest, media: Media, /) -> bytes:
-        """Return the body."""
-        ...
 
 
 class RemoteLLM(ABC):
@@ -38,7 +26,7 @@ class RemoteLLM(ABC):
     _PATH: ClassVar[str]
     _FORMAT: ClassVar[WireFormat]
     _WIRE: ClassVar[type[Wire]] = Wire
-    _encoder: Encoder
+    _encoder: BodyEncoder
 
     def __init__(
         self,
