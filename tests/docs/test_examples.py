@@ -18,6 +18,13 @@ FACTS = {
         "and on: Here I am again",
     ],
     "custom_model.py": [r"rac a ti saw  \(cost 0.004 USD\)", "error: llm_bad_request", "1 replies"],
+    "fallback.py": [
+        r"I am the second\.  \(completed, 1 round, 0\.002 USD\)",
+        "a refusal stays one: error, llm_refused",
+        r"I am the first\.",
+        r"From the small one\.\nFrom the large one\.",
+        r"ReplayingLLM: Ceviche\.",
+    ],
     "first_session.py": [r"\(completed, 15 tokens\)", r"user +Hello, I am Ada\.", r"completed, 12 entries, .*channel"],
     "hooks_guardrail.py": [
         r"My card is \*{4}\.",
