@@ -1,3 +1,7 @@
+import logging
+from collections.abc import Iterator
+from io import StringIO
+
 import pytest
 
 VARIABLES = (
@@ -11,3 +15,17 @@ def _no_provider_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the machine's environment says must not decide a test."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def logged() -> Iterator[StringIO]:
+    """All logs of all libraries, at their most talkative."""
+    collected = StringIO()
+    handler = logging.StreamHandler(collected)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield collected
+    root.removeHandler(handler)
+    root.setLevel(level)
