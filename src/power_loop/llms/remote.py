@@ -16,7 +16,7 @@ from power_loop.llms.redaction import redact
 from power_loop.llms.wire import Wire
 from power_loop.ports.cost import cost_text
 from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ignore_delta
-from power_loop.ports.models import ModelInfo
+from power_loop.ports.models import ModelInfo, Prices
 
 
 class RemoteLLM(ABC):
@@ -45,6 +45,7 @@ class RemoteLLM(ABC):
         self.timeout = timeout
         self.max_retries = max_retries
         self._model_info = model_info
+        self._described = False
         self._pool = ClientPool(endpoint, self._SDK)
         self._explain = Explainer(model, self.base_url, idle_timeout=idle_timeout, secrets=endpoint.secrets)
         self._wire = self._WIRE(self._PATH, self._pool, self._explain, idle_timeout=idle_timeout, client=client)
@@ -60,8 +61,7 @@ class RemoteLLM(ABC):
         the task closes the connection.
         """
         body = self._encoder.encode(request, await self._encoder.media(request))
-        # Before the call, since a cancel must not hit a reply that was paid; in a thread, since its data may load.
-        prices = (await asyncio.to_thread(self.describe, request.model)).prices
+        prices = await self._prices(request.model)  # before the call: a cancel here must not hit a paid reply
         response = await self._wire.within(self.timeout, self._call(body, on_delta))
         if prices is None or not (response.usage.input_tokens or response.usage.output_tokens):
             return response
@@ -78,6 +78,12 @@ class RemoteLLM(ABC):
         ConfigError for an override or a ``POWER_LOOP_SUPPORTS_*`` variable that cannot work.
         """
         return lookup(model or self.model, self.base_url, self._model_info, wire=self._FORMAT)
+
+    async def _prices(self, model: str | None) -> Prices | None:
+        if not self._described:
+            await asyncio.to_thread(self.describe, model)  # loads data, and leases must be renewed meanwhile
+            self._described = True
+        return self.describe(model).prices
 
     @abstractmethod
     async def _call(self, body: bytes, on_delta: OnDelta) -> LLMResponse:
