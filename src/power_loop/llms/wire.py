@@ -60,7 +60,7 @@ class Wire:
         self._client = client
         self._sdk: ModuleType | None = None
 
-    def payload(self, client: SdkClient, sdk: ModuleType, body: bytes) -> Mapping[str, object]:  # noqa: ARG002 -- overridable
+    def payload(self, client: SdkClient, sdk: ModuleType, body: bytes) -> Mapping[str, object]:  # noqa: ARG002 -- for those that override it
         """Return the arguments with which the client's ``post`` takes the body."""
         return {"content": body}
 
