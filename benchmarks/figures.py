@@ -17,6 +17,8 @@ _TURNS = 200
 _SESSIONS, _TURNS_EACH = 500, 4
 _LONG_TURNS = 400
 _CHUNKS = 20_000
+_WIRES = ("Chat", "Responses", "Anthropic")
+_REQUEST_MESSAGES = 5_000
 _SAME_SIZE = 0.1
 """How far the text that the floor writes in a turn may be from the kernel's, as a share."""
 
@@ -120,6 +122,24 @@ def stream(bench: Bench) -> list[Figure]:
     return [figure(samples, "us", "CPU per streamed chunk", "µs", Goal(2))]
 
 
+def requests(bench: Bench) -> list[Figure]:
+    """The body of 5,000 messages for each wire format, beside ``json.dumps`` of it finished."""
+    figures = []
+    for wire in _WIRES:
+        options = json.dumps({"wire": wire, "messages": _REQUEST_MESSAGES})
+
+        def measure(role: Role, options: str = options) -> Sample:
+            sample: Sample = json.loads(bench.python("-m", "benchmarks.requests", role, options).stdout)
+            return sample
+
+        samples = bench.samples(measure)
+        figures += [
+            figure(samples, "cold_ms", f"{wire} body of 5,000 messages, first", "ms", Goal(4, judged="ratio")),
+            figure(samples, "warm_ms", f"{wire} body of 5,000 messages, a turn later", "ms", Goal(1, judged="ratio")),
+        ]
+    return figures
+
+
 _IMPORT = """
 import sys, time
 before, cpu = time.perf_counter(), time.process_time()
@@ -171,5 +191,12 @@ def heaviest_imports(bench: Bench) -> str:
 
 
 MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = MappingProxyType(
-    {"cost": cost, "concurrency": concurrency, "reopen": reopen, "stream": stream, "import": importing}
+    {
+        "cost": cost,
+        "concurrency": concurrency,
+        "reopen": reopen,
+        "stream": stream,
+        "requests": requests,
+        "import": importing,
+    }
 )

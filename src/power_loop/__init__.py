@@ -25,6 +25,7 @@ from power_loop.face.watch import AgentStream
 from power_loop.facts.entries import Budget
 from power_loop.facts.errors import (
     AsyncToolInSyncContext,
+    BlobNotFound,
     BrokenContent,
     CancellationRequested,
     CompactionFailed,
@@ -191,6 +192,7 @@ __all__ = [  # noqa: PLE0604 -- _events is a list of names
     "Attachment",
     "BUILTIN_SECTIONS",
     "BaseHookCtx",
+    "BlobNotFound",
     "BrokenContent",
     "Budget",
     "CancellationLike",

@@ -24,6 +24,13 @@ FACTS = {
     ],
     "compaction.py": ["completed: The end", r"folded in round \d+: \d+ -> \d+ tokens", "in the journal all 30 pages"],
     "custom_model.py": [r"rac a ti saw  \(cost 0.004 USD\)", "error: llm_bad_request", "1 replies"],
+    "fallback.py": [
+        r"I am the second\.  \(completed, 1 round, 0\.002 USD\)",
+        "a refusal stays one: error, llm_refused",
+        r"I am the first\.",
+        r"From the small one\.\nFrom the large one\.",
+        r"ReplayingLLM: Ceviche\.",
+    ],
     "first_session.py": [r"\(completed, 15 tokens\)", r"user +Hello, I am Ada\.", r"completed, 12 entries, .*channel"],
     "hooks_guardrail.py": [
         r"My card is \*{4}\.",

@@ -10,11 +10,11 @@ from test_faults import Doubtful, begun, fill, intact
 from test_sqlite import change, rows, schema_of
 
 from power_loop.decisions.replay import replay
-from power_loop.facts.blobs import BlobNotFound, blob_id
+from power_loop.facts.blobs import blob_id
 from power_loop.facts.chain import verify
 from power_loop.facts.entries import Pruned
 from power_loop.facts.erasure import erasure_of
-from power_loop.facts.errors import JournalTooNew, StoreBusy, StoreCorrupt, StoreFull, StoreIOError
+from power_loop.facts.errors import BlobNotFound, JournalTooNew, StoreBusy, StoreCorrupt, StoreFull, StoreIOError
 from power_loop.stores import SqliteStore
 from power_loop.stores.sqlite import sql, workers
 from power_loop.testing.conformance.base import (

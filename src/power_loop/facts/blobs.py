@@ -3,17 +3,9 @@
 import re
 from hashlib import sha256
 
-from power_loop.facts.errors import StoreError
-
 _PREFIX = "sha256:"
 _HEX_DIGITS = 64
 _ADDRESS = re.compile(rf"(?<![0-9A-Za-z]){_PREFIX}[0-9a-f]{{{_HEX_DIGITS}}}(?![0-9a-f])")
-
-
-class BlobNotFound(StoreError):
-    """The store does not hold these bytes: never written, erased, or gone with the last session that had them."""
-
-    code = "blob_not_found"
 
 
 def blob_id(data: bytes) -> str:

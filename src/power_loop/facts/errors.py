@@ -13,7 +13,7 @@
     ├── StoreError
     │   ├── StoreFull          ├── StoreBusy         ├── StoreIOError       ├── StoreReadOnly
     │   ├── StoreUnavailable   ├── StoreCorrupt      ├── StoreClosed        ├── StoreForked
-    │   └── JournalTooNew      └── LeaseLost
+    │   ├── JournalTooNew      ├── LeaseLost         └── BlobNotFound
     ├── LLMError (retryable or not)
     │   ├── LLMRateLimited     ├── LLMOverloaded     ├── LLMConnectionError ├── LLMTruncated
     │   ├── LLMMalformed       ├── LLMStalled        ├── LLMRefused         ├── LLMContextTooLong
@@ -263,6 +263,12 @@ class StoreCorrupt(StoreError):
     """Stored bytes do not match their digests or cannot be read as what they claim to be."""
 
     code = "store_corrupt"
+
+
+class BlobNotFound(StoreError):
+    """The store does not hold these bytes: never written, erased, or gone with the last session that had them."""
+
+    code = "blob_not_found"
 
 
 class StoreClosed(StoreError):

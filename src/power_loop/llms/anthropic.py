@@ -1,24 +1,24 @@
 """The Anthropic Messages service: Anthropic itself, its models on other platforms, and compatible endpoints."""
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
-from power_loop.facts.errors import LLMBadRequest, LLMError, LLMMalformed, LLMRefused, LLMStalled, LLMTruncated
+from power_loop.facts.errors import LLMBadRequest, LLMError, LLMMalformed, LLMRefused, LLMTruncated
 from power_loop.llms.anthropic_request import CacheTime, RequestEncoder
 from power_loop.llms.anthropic_stream import BrokenStream, Event, ReplyBuilder, StreamedError, decode_event
-from power_loop.llms.anthropic_wire import AnthropicWire, drain
-from power_loop.llms.clients import ANTHROPIC, KEYLESS, ClientPool, Endpoint, SdkClient, endpoint_of
-from power_loop.llms.explain import Explainer
+from power_loop.llms.anthropic_wire import AnthropicWire
+from power_loop.llms.catalogue import Overrides
+from power_loop.llms.clients import ANTHROPIC, KEYLESS, Endpoint, SdkClient, endpoint_of
 from power_loop.llms.media import Documents
 from power_loop.llms.provider import LLMProviderConfig
-from power_loop.llms.redaction import redact
-from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ignore_delta
+from power_loop.llms.remote import RemoteLLM, arguments_of
+from power_loop.llms.wire import DEFAULT_IDLE_TIMEOUT, drain
+from power_loop.ports.llm import LLMResponse, OnDelta
 
 if TYPE_CHECKING:
     import anthropic
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
         anthropic.AsyncAnthropic | anthropic.AsyncAnthropicBedrock | anthropic.AsyncAnthropicVertex | SdkClient
     )
 
-ANTHROPIC_URL: Final = "https://api.anthropic.com"
-DEFAULT_IDLE_TIMEOUT = 60.0
-"""Seconds without a byte after which a call counts as stalled; the API sends a ping more often."""
 DEFAULT_MAX_TOKENS = 8192
 """Cap of a reply in tokens where nobody sets one; the API insists on a number."""
 _SECRETS = ("api_key", "auth_token", "access_token", "aws_secret_key", "aws_session_token")
@@ -37,7 +34,7 @@ _WITH_TEMPERATURE = re.compile(r"claude-(instant|[23]|[a-z]+-4(?!-[7-9](?!\d)))"
 """Anthropic's models until Claude 4.6; later ones refuse any temperature."""
 
 
-class AnthropicLLM:
+class AnthropicLLM(RemoteLLM):
     """A model behind an Anthropic ``/v1/messages`` endpoint.
 
     Args:
@@ -60,7 +57,13 @@ class AnthropicLLM:
         extra: Further fields of the request body; a request's own ``extra`` wins.
         max_retries: Retries that the host wishes for. Nothing is retried here: each attempt is a recorded fact, and
             the engine makes them.
+        model_info: By model name, what counts instead of what the catalogue knows: a ModelInfo, or some of its fields.
     """
+
+    _SDK = ANTHROPIC
+    _WIRE = AnthropicWire
+    _PATH = "/v1/messages"
+    _FORMAT = "messages"
 
     def __init__(
         self,
@@ -78,17 +81,18 @@ class AnthropicLLM:
         documents: Documents = "native",
         extra: Mapping[str, Any] | None = None,
         max_retries: int | None = None,
+        model_info: Overrides | None = None,
     ) -> None:
-        self.model = model
-        self.idle_timeout = idle_timeout
-        self.timeout = timeout
-        self.max_retries = max_retries
         own = cast("SdkClient | None", client)
-        endpoint = _endpoint(base_url, api_key) if own is None else _endpoint_of_client(own)
-        self._pool = ClientPool(endpoint, ANTHROPIC)
-        self.base_url = redact(endpoint.base_url or ANTHROPIC_URL, endpoint.secrets)
-        self._explain = Explainer(model, self.base_url, idle_timeout=idle_timeout, secrets=endpoint.secrets)
-        self._wire = AnthropicWire(self._pool, self._explain, idle_timeout=idle_timeout, client=own)
+        super().__init__(
+            model,
+            _endpoint(base_url, api_key) if own is None else _endpoint_of_client(own),
+            own,
+            idle_timeout=idle_timeout,
+            timeout=timeout,
+            max_retries=max_retries,
+            model_info=model_info,
+        )
         if "claude" in model and not _WITH_TEMPERATURE.search(model):
             temperature = None
         self._encoder = RequestEncoder(
@@ -101,35 +105,15 @@ class AnthropicLLM:
             documents=documents,
         )
 
-    def __repr__(self) -> str:
-        return f"AnthropicLLM(model={self.model!r}, base_url={self.base_url!r})"
-
-    async def complete(self, request: LLMRequest, *, on_delta: OnDelta = ignore_delta) -> LLMResponse:
-        """Return the complete reply; ``on_delta`` hears its pieces as they arrive.
-
-        Raises an LLMError, InvalidRequestError for a request that cannot be written down, what ``request.blobs``
-        raises, and MissingExtraError without the SDK. Cancelling the task closes the connection.
-        """
-        body = self._encoder.encode(request, await self._encoder.media(request))
-        try:
-            async with asyncio.timeout(self.timeout) as limit, aclosing(self._wire.events(body)) as events:
-                return await self._read(events, ReplyBuilder(on_delta))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        raise self._explain.make(LLMStalled, f"no complete reply within {self.timeout:g} s")
-
-    async def close(self) -> None:
-        """Let go of connections, on every loop that still runs."""
-        await self._pool.close()
-
-    async def _read(self, events: AsyncGenerator[bytes, None], builder: ReplyBuilder) -> LLMResponse:
-        async for data in events:
-            self._add(builder, data)
-            if builder.ended:
-                response = self._finish(builder)
-                await drain(events)
-                return response
+    async def _call(self, body: bytes, on_delta: OnDelta) -> LLMResponse:
+        builder = ReplyBuilder(on_delta)
+        async with aclosing(self._wire.events(body)) as events:
+            async for data in events:
+                self._add(builder, data)
+                if builder.ended:
+                    response = self._finish(builder)
+                    await drain(events)
+                    return response
         raise self._explain.make(LLMTruncated, "the stream ended without its end marker")
 
     def _add(self, builder: ReplyBuilder, data: bytes) -> None:
@@ -184,13 +168,5 @@ def _endpoint_of_client(client: SdkClient) -> Endpoint:
 
 def from_config(cfg: LLMProviderConfig) -> AnthropicLLM:
     """Make the service. An endpoint of one's own is never sent the key of ``ANTHROPIC_API_KEY``."""
-    return AnthropicLLM(
-        model=cfg.model,
-        base_url=cfg.base_url,
-        api_key=cfg.api_key or (KEYLESS if cfg.base_url else None),
-        idle_timeout=cfg.timeout_s,
-        max_tokens=DEFAULT_MAX_TOKENS if cfg.max_tokens is None else cfg.max_tokens,
-        temperature=cfg.temperature,
-        max_retries=cfg.max_retries,
-        extra=cfg.extra,
-    )
+    max_tokens = DEFAULT_MAX_TOKENS if cfg.max_tokens is None else cfg.max_tokens
+    return AnthropicLLM(**arguments_of(cfg) | {"max_tokens": max_tokens})

@@ -14,8 +14,8 @@ from power_loop.facts.messages import AgentMessage, MessageRole
 from power_loop.llms.anthropic_blocks import NOTHING_SAID, WireBlock, lines_of, text_block, to_lines
 from power_loop.llms.anthropic_markers import tail_positions
 from power_loop.llms.anthropic_schema import to_anthropic_schema
-from power_loop.llms.media import Documents, Media, media_of
-from power_loop.llms.message_cache import MessageCache
+from power_loop.llms.encoding import BodyEncoder, as_list
+from power_loop.llms.media import Documents, Media
 from power_loop.ports.llm import LLMRequest, ToolChoice
 from power_loop.ports.tools import ToolDefinition
 
@@ -67,7 +67,7 @@ class _Conversation:
         return msgspec.Raw(b"[" + b",".join(messages) + b"]")
 
 
-class RequestEncoder:
+class RequestEncoder(BodyEncoder):
     """Turns requests into bodies. The settings are used where a request says None.
 
     ``thinking`` is the API's own setting. It is left out of a call that forces a tool, whose cap leaves no room for
@@ -85,34 +85,20 @@ class RequestEncoder:
         cache: CacheTime | None,
         documents: Documents,
     ) -> None:
+        super().__init__(self._to_lines, documents)
         self._model = model
         self._max_tokens = max_tokens
         self._temperature = temperature
         self._thinking = thinking
         self._extra = dict(extra)
-        self._documents: Documents = documents
         control = {"type": "ephemeral"} if cache == "5m" else {"type": "ephemeral", "ttl": cache}
         self._marker = b',"cache_control":' + _ENCODE(control) + b"}" if cache else None
-        self._messages = MessageCache(self._to_lines)
-        self._tools: tuple[tuple[ToolDefinition, ...], list[bytes]] = ((), [])
-
-    async def media(self, request: LLMRequest) -> Media:
-        """Read the images and documents that ``encode`` will need. Raises InvalidRequestError without a reader."""
-        return await media_of(request, self._messages, documents=self._documents)
-
-    def encode(self, request: LLMRequest, media: Media | None = None) -> bytes:
-        """Return the body. Raises InvalidRequestError for what JSON or the API cannot carry."""
-        try:
-            return _ENCODE(self._body(request, media or {}))
-        except (UnicodeEncodeError, TypeError, OverflowError) as error:
-            reason = f"{type(error).__name__}: {error}"
-        raise InvalidRequestError(f"The request cannot be written as JSON: {reason}")
 
     def _body(self, request: LLMRequest, media: Media) -> dict[str, Any]:
         conversation = self._conversation(request.messages, media)
         max_tokens = self._max_tokens if request.max_tokens is None else request.max_tokens
         thinking = self._thinking_for(request, max_tokens, conversation)
-        tools = list(self._encode_tools(tuple(request.tools)))
+        tools = list(self._encode_tools(request.tools))
         prompt = request.system_prompt or ""
         system = [_ENCODE(text_block(prompt))] if prompt.strip() else []
         if self._marker is not None:
@@ -121,9 +107,9 @@ class RequestEncoder:
             conversation.mark(self._marker)
         body: dict[str, Any] = {"model": request.model or self._model}
         if tools:
-            body["tools"] = [msgspec.Raw(tool) for tool in tools]
+            body["tools"] = as_list(tools)
         if system:
-            body["system"] = [msgspec.Raw(block) for block in system]
+            body["system"] = as_list(system)
         body["messages"] = conversation.to_raw()
         if tools:
             body["tool_choice"] = {"type": _CHOICES[request.tool_choice]}
@@ -158,12 +144,9 @@ class RequestEncoder:
     def _to_lines(self, message: AgentMessage, media: Media) -> msgspec.Raw:
         return to_lines(message, media, self._documents)
 
-    def _encode_tools(self, tools: tuple[ToolDefinition, ...]) -> list[bytes]:
-        known, raw = self._tools
-        if len(known) != len(tools) or any(a is not b for a, b in zip(known, tools, strict=True)):
-            raw = [_ENCODE(_tool(tool)) for tool in tools]
-            self._tools = (tools, raw)
-        return raw
+    def _tool(self, tool: ToolDefinition) -> WireBlock:
+        described = {"description": tool.description} if tool.description else {}
+        return {"name": tool.name, **described, "input_schema": {"type": "object"} | tool.input_schema}
 
     def _thinking_for(
         self, request: LLMRequest, max_tokens: int, conversation: _Conversation
@@ -182,11 +165,6 @@ class RequestEncoder:
 
 def _thinks(thinking: Mapping[str, Any] | None) -> bool:
     return thinking is not None and thinking.get("type") != "disabled"
-
-
-def _tool(tool: ToolDefinition) -> WireBlock:
-    described = {"description": tool.description} if tool.description else {}
-    return {"name": tool.name, **described, "input_schema": {"type": "object"} | tool.input_schema}
 
 
 def _output_format(response_format: Mapping[str, Any] | None) -> dict[str, Any] | None:

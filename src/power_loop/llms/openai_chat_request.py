@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from power_loop.facts.errors import InvalidRequestError
 from power_loop.facts.messages import AgentMessage, Block, Document, Image, MessageRole, Text, reasoning_of
-from power_loop.llms.media import NO_MEDIA, Documents, Media, data_url, file_name, media_in, media_of, with_text
+from power_loop.llms.encoding import BodyEncoder, as_list
+from power_loop.llms.media import NO_MEDIA, Documents, Media, data_url, file_name, media_in, with_text
 from power_loop.llms.message_cache import MessageCache
 from power_loop.ports.llm import LLMRequest
 from power_loop.ports.tools import ToolDefinition
@@ -21,7 +21,7 @@ _OWN_FIELDS = frozenset({"messages", "tools", "stream"})
 _SEE_BELOW = "The result is in the user message below."
 
 
-class RequestEncoder:
+class RequestEncoder(BodyEncoder):
     """Turns requests into bodies. ``defaults`` are used where a request says None.
 
     ``reasoning_field`` names the field in which earlier reasoning is sent back, for providers that ask for it;
@@ -39,33 +39,19 @@ class RequestEncoder:
         reasoning_field: str | None,
         documents: Documents = "text",
     ) -> None:
+        super().__init__(self._to_dict, documents)
         self._model = model
         self._max_tokens = max_tokens
         self._max_tokens_field = max_tokens_field
         self._temperature = temperature
         self._extra = dict(extra)
         self._reasoning_field = reasoning_field
-        self._documents = documents
-        self._messages = MessageCache(self._to_dict)
         self._attached = MessageCache(self._attachment)
-        self._tools: tuple[tuple[ToolDefinition, ...], msgspec.Raw] = ((), msgspec.Raw(b"[]"))
-
-    async def media(self, request: LLMRequest) -> Media:
-        """Read the images and documents that ``encode`` will need. Raises InvalidRequestError without a reader."""
-        return await media_of(request, self._messages, documents=self._documents)
-
-    def encode(self, request: LLMRequest, media: Media = NO_MEDIA) -> bytes:
-        """Return the body. Raises InvalidRequestError for text or values that JSON cannot carry."""
-        try:
-            return _ENCODE(self._body(request, media))
-        except (UnicodeEncodeError, TypeError, OverflowError) as error:
-            reason = f"{type(error).__name__}: {error}"
-        raise InvalidRequestError(f"The request cannot be written as JSON: {reason}")
 
     def _body(self, request: LLMRequest, media: Media) -> dict[str, Any]:
         body: dict[str, Any] = {"model": request.model or self._model}
         if request.tools:
-            body["tools"] = self._encode_tools(tuple(request.tools))
+            body["tools"] = as_list(self._encode_tools(request.tools))
         body["messages"] = self._encode_messages(request, media)
         if request.tools:
             body["tool_choice"] = request.tool_choice
@@ -97,12 +83,8 @@ class RequestEncoder:
                 attached.append(self._attached.encode(message, media))
         return messages + attached
 
-    def _encode_tools(self, tools: tuple[ToolDefinition, ...]) -> msgspec.Raw:
-        known, raw = self._tools
-        if len(known) != len(tools) or any(a is not b for a, b in zip(known, tools, strict=True)):
-            raw = msgspec.Raw(_ENCODE([tool.to_openai_tool() for tool in tools]))
-            self._tools = (tools, raw)
-        return raw
+    def _tool(self, tool: ToolDefinition) -> dict[str, Any]:
+        return tool.to_openai_tool()
 
     def _to_dict(self, message: AgentMessage, media: Media = NO_MEDIA) -> dict[str, Any]:
         fields = message.to_openai_message()

@@ -7,7 +7,6 @@ comes back encrypted and is sent along with the next request, so that it goes on
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,15 +17,15 @@ from power_loop.facts.errors import (
     LLMRefused,
     LLMTruncated,
 )
-from power_loop.llms.clients import KEYLESS, ClientPool, endpoint_of
-from power_loop.llms.explain import Explainer
+from power_loop.llms.catalogue import Overrides
+from power_loop.llms.clients import endpoint_of
 from power_loop.llms.media import Documents
 from power_loop.llms.openai_responses_request import RequestEncoder
 from power_loop.llms.openai_responses_stream import DONE, Event, ReplyBuilder, decode_event, error_of
-from power_loop.llms.openai_wire import DEFAULT_IDLE_TIMEOUT, OPENAI_HOST, OpenAIWire, drain
 from power_loop.llms.provider import LLMProviderConfig
-from power_loop.llms.redaction import redact
-from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ignore_delta
+from power_loop.llms.remote import RemoteLLM, arguments_of
+from power_loop.llms.wire import DEFAULT_IDLE_TIMEOUT, drain
+from power_loop.ports.llm import LLMResponse, OnDelta
 
 if TYPE_CHECKING:
     import openai
@@ -43,7 +42,7 @@ _FAILED_CODES: Mapping[str, type[LLMError]] = {
 """Codes of the provider's error object for which a retry cannot help; other ``image`` codes likewise."""
 
 
-class OpenAIResponsesLLM:
+class OpenAIResponsesLLM(RemoteLLM):
     """A model behind an OpenAI-compatible ``/responses`` endpoint.
 
     Args:
@@ -65,7 +64,11 @@ class OpenAIResponsesLLM:
             ``native`` for OpenAI itself and ``text`` elsewhere. Other documents are always sent as text.
         max_retries: Retries that the host wishes for. Nothing is retried here: each attempt is a recorded fact, and
             the engine makes them.
+        model_info: By model name, what counts instead of what the catalogue knows: a ModelInfo, or some of its fields.
     """
+
+    _PATH = "/responses"
+    _FORMAT = "responses"
 
     def __init__(
         self,
@@ -82,17 +85,18 @@ class OpenAIResponsesLLM:
         encrypted_reasoning: bool | None = None,
         documents: Documents | None = None,
         max_retries: int | None = None,
+        model_info: Overrides | None = None,
     ) -> None:
-        self.model = model
-        self.idle_timeout = idle_timeout
-        self.timeout = timeout
-        self.max_retries = max_retries
-        endpoint = endpoint_of(str(client.base_url), client.api_key) if client else endpoint_of(base_url, api_key)
-        self._pool = ClientPool(endpoint)
-        self.base_url = redact(endpoint.base_url or f"https://{OPENAI_HOST}/v1", endpoint.secrets)
-        official = urlsplit(self.base_url).hostname == OPENAI_HOST
-        self._explain = Explainer(model, self.base_url, idle_timeout=idle_timeout, secrets=endpoint.secrets)
-        self._wire = OpenAIWire("/responses", self._pool, self._explain, idle_timeout=idle_timeout, client=client)
+        super().__init__(
+            model,
+            endpoint_of(str(client.base_url), client.api_key) if client else endpoint_of(base_url, api_key),
+            client,
+            idle_timeout=idle_timeout,
+            timeout=timeout,
+            max_retries=max_retries,
+            model_info=model_info,
+        )
+        official = self._SDK.serves(self.base_url)
         self._encoder = RequestEncoder(
             model,
             official=official,
@@ -103,24 +107,8 @@ class OpenAIResponsesLLM:
             documents=documents or ("native" if official else "text"),
         )
 
-    def __repr__(self) -> str:
-        return f"OpenAIResponsesLLM(model={self.model!r}, base_url={self.base_url!r})"
-
-    async def complete(self, request: LLMRequest, *, on_delta: OnDelta = ignore_delta) -> LLMResponse:
-        """Return the complete reply; ``on_delta`` hears its pieces as they arrive.
-
-        Raises an LLMError, InvalidRequestError for a request that JSON cannot carry or whose images cannot be read,
-        MissingExtraError without the SDK, and what ``request.blobs`` raises. Cancelling the task closes the
-        connection.
-        """
-        body = self._encoder.encode(request, await self._encoder.media(request))
-        return await self._wire.within(self.timeout, self._call(body, ReplyBuilder(on_delta)))
-
-    async def close(self) -> None:
-        """Let go of connections, on every loop that still runs."""
-        await self._pool.close()
-
-    async def _call(self, body: bytes, builder: ReplyBuilder) -> LLMResponse:
+    async def _call(self, body: bytes, on_delta: OnDelta) -> LLMResponse:
+        builder = ReplyBuilder(on_delta)
         async with aclosing(self._wire.events(body)) as events:
             async for data in events:
                 if data == DONE:
@@ -163,13 +151,4 @@ class OpenAIResponsesLLM:
 
 def from_config(cfg: LLMProviderConfig) -> OpenAIResponsesLLM:
     """Make the service. An endpoint of one's own is never sent the key of ``OPENAI_API_KEY``."""
-    return OpenAIResponsesLLM(
-        model=cfg.model,
-        base_url=cfg.base_url,
-        api_key=cfg.api_key or (KEYLESS if cfg.base_url else None),
-        idle_timeout=cfg.timeout_s,
-        max_tokens=cfg.max_tokens,
-        temperature=cfg.temperature,
-        max_retries=cfg.max_retries,
-        extra=cfg.extra,
-    )
+    return OpenAIResponsesLLM(**arguments_of(cfg))

@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 
 from power_loop.facts import jsontext
-from power_loop.facts.errors import InvalidRequestError
 from power_loop.facts.messages import (
     AgentMessage,
     Block,
@@ -24,8 +23,8 @@ from power_loop.facts.messages import (
     Text,
     ToolCall,
 )
-from power_loop.llms.media import NO_MEDIA, Documents, Media, data_url, file_name, media_in, media_of, with_text
-from power_loop.llms.message_cache import MessageCache
+from power_loop.llms.encoding import BodyEncoder, as_list
+from power_loop.llms.media import Documents, Media, data_url, file_name, media_in, with_text
 from power_loop.llms.openai_responses_stream import ORIGIN
 from power_loop.ports.llm import LLMRequest
 from power_loop.ports.tools import ToolDefinition
@@ -48,7 +47,7 @@ _REASONING_MODELS = re.compile(r"(o\d|gpt-[5-9](?!.*chat)|codex)")
 """OpenAI's models that reason: they refuse a temperature, and the others refuse to encrypt reasoning."""
 
 
-class RequestEncoder:
+class RequestEncoder(BodyEncoder):
     """Turns requests into bodies; figures are used where a request says None.
 
     ``official``: the endpoint is OpenAI's own, and what its models refuse is left out. ``encrypted_reasoning`` asks
@@ -66,28 +65,14 @@ class RequestEncoder:
         encrypted_reasoning: bool | None = None,
         documents: Documents = "native",
     ) -> None:
+        super().__init__(self._to_items, documents)
         self._model = model
         self._official = official
         self._max_tokens = max_tokens
         self._temperature = temperature
         self._extra = dict(extra or {})
         self._encrypted = encrypted_reasoning
-        self._documents = documents
         self._sends_reasoning = self._encrypts(model)
-        self._messages = MessageCache(self._to_items)
-        self._tools: tuple[tuple[ToolDefinition, ...], msgspec.Raw] = ((), msgspec.Raw(b"[]"))
-
-    async def media(self, request: LLMRequest) -> Media:
-        """Read the images and documents that ``encode`` will need. Raises InvalidRequestError without a reader."""
-        return await media_of(request, self._messages, documents=self._documents)
-
-    def encode(self, request: LLMRequest, media: Media = NO_MEDIA) -> bytes:
-        """Return the body. Raises InvalidRequestError for text or values that JSON cannot carry."""
-        try:
-            return _ENCODE(self._body(request, media))
-        except (UnicodeEncodeError, TypeError, OverflowError) as error:
-            reason = f"{type(error).__name__}: {error}"
-        raise InvalidRequestError(f"The request cannot be written as JSON: {reason}")
 
     def _body(self, request: LLMRequest, media: Media) -> dict[str, Any]:
         model = request.model or self._model
@@ -96,7 +81,7 @@ class RequestEncoder:
         if request.system_prompt:
             body["instructions"] = request.system_prompt
         if request.tools:
-            body["tools"] = self._encode_tools(tuple(request.tools))
+            body["tools"] = as_list(self._encode_tools(request.tools))
         items = (self._messages.encode(message, media) for message in request.messages)
         body["input"] = [item for item in items if memoryview(item).nbytes]
         if request.tools:
@@ -122,12 +107,14 @@ class RequestEncoder:
     def _default_temperature(self, model: str) -> float | None:
         return None if self._official and _REASONING_MODELS.match(model) else self._temperature
 
-    def _encode_tools(self, tools: tuple[ToolDefinition, ...]) -> msgspec.Raw:
-        known, raw = self._tools
-        if len(known) != len(tools) or any(a is not b for a, b in zip(known, tools, strict=True)):
-            raw = msgspec.Raw(_ENCODE([_tool(tool) for tool in tools]))
-            self._tools = (tools, raw)
-        return raw
+    def _tool(self, tool: ToolDefinition) -> dict[str, Any]:
+        return {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.input_schema,
+            "strict": False,
+        }
 
     def _to_items(self, message: AgentMessage, media: Media) -> msgspec.Raw:
         """Return the message's items as they stand in a list, without its brackets: one message may be several."""
@@ -198,16 +185,6 @@ def _reasoning(block: Reasoning, data: str) -> dict[str, Any]:
     name = {"id": block.id} if block.id else {}
     summary = [{"type": "summary_text", "text": block.text}] if block.text else []
     return {"type": "reasoning", **name, "summary": summary, "encrypted_content": data}
-
-
-def _tool(tool: ToolDefinition) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "name": tool.name,
-        "description": tool.description,
-        "parameters": tool.input_schema,
-        "strict": False,
-    }
 
 
 def _text_format(response_format: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from power_loop.facts.blobs import BlobNotFound, blob_id, blobs_in, is_blob_id
-from power_loop.facts.errors import InvalidInputError, StoreCorrupt
+from power_loop.facts.blobs import blob_id, blobs_in, is_blob_id
+from power_loop.facts.errors import BlobNotFound, InvalidInputError, StoreCorrupt
 from power_loop.ports.store import MAX_BLOB_BYTES
 
 _HASHED_AT_ONCE = 256 << 10

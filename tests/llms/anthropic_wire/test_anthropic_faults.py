@@ -41,7 +41,7 @@ from power_loop.facts.errors import (
     LLMUnavailable,
 )
 from power_loop.facts.messages import to_message
-from power_loop.llms import anthropic_wire, sse
+from power_loop.llms import sse, wire
 from power_loop.llms.anthropic import AnthropicLLM
 from power_loop.ports.llm import LLMRequest, LLMResponse
 from power_loop.testing.faulty_server import Close, FaultyServer, Hang, Reply, Reset, event
@@ -121,7 +121,7 @@ async def test_a_stream_without_event_ends_does_not_fill_the_memory(monkeypatch)
 
 
 async def test_a_reply_without_end_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(anthropic_wire, "MAX_REPLY_BYTES", 1000)
+    monkeypatch.setattr(wire, "MAX_REPLY_BYTES", 1000)
     pieces = [grown(0, "text_delta", text="x")] * 20
     assert isinstance(await failure(Reply((start(), opened(0, "text"), *pieces, Hang()))), LLMMalformed)
 

@@ -1,15 +1,12 @@
 """A key never shows: not in errors, their chains, representations or logs."""
 
 import base64
-import logging
-import traceback
-from collections.abc import Iterator
 from dataclasses import replace
-from io import StringIO
 
 import anthropic
 import pytest
 from anthropic_scripts import STOP, ended, error_reply, said, start, text, text_reply
+from canary import CANARY, everything_of
 
 from power_loop.facts.errors import ConfigError, LLMError
 from power_loop.facts.messages import to_message
@@ -17,37 +14,8 @@ from power_loop.llms.anthropic import AnthropicLLM
 from power_loop.ports.llm import LLMRequest
 from power_loop.testing.faulty_server import FaultyServer, Hang, Reply, Reset, event
 
-CANARY = "canary-7f3a9b-canary"
 ASK = LLMRequest([to_message("hi")])
 SPOKEN = f"invalid x-api-key: {CANARY}. Authorization: Bearer {CANARY}"
-
-
-def everything_of(error: BaseException) -> Iterator[str]:
-    """Yield all that a log or an error tracker could show, also of suppressed links."""
-    seen: set[int] = set()
-    links: list[BaseException | None] = [error]
-    while links:
-        link = links.pop()
-        if link is None or id(link) in seen:
-            continue
-        seen.add(id(link))
-        links += [link.__cause__, link.__context__]
-        yield from (str(link), repr(link), repr(link.args), repr(vars(link)), *getattr(link, "__notes__", ()))
-    yield "".join(traceback.format_exception(error))
-
-
-@pytest.fixture
-def logged() -> Iterator[StringIO]:
-    """All logs of all libraries, at their most talkative."""
-    collected = StringIO()
-    handler = logging.StreamHandler(collected)
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield collected
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 FAULTS = [

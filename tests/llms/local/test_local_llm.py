@@ -24,6 +24,14 @@ def test_it_is_an_llm_service(llm):
     assert LocalLLM().model == "SmolLM2-135M-Instruct"
 
 
+async def test_it_describes_its_own_window_and_costs_nothing(llm, weights):
+    info = LocalLLM(weights, context_window=1000).describe()
+    assert (info.context_window, info.known, info.native_schema) == (1000, True, True)
+    assert llm.describe("any").context_window == llm.context_window == 4096
+    assert (info.prices.input, info.prices.output) == (0, 0)
+    assert (await llm.complete(saying("Say hello.", max_tokens=1))).cost == "0"
+
+
 @pytest.mark.parametrize("file", FILES)
 async def test_the_demo_question_calls_both_tools_with_the_right_path(conversation, make_tool, file):
     path = {"type": "string", "enum": FILES}

@@ -80,14 +80,6 @@ async def test_a_listener_that_raises_is_not_taken_for_a_broken_stream():
             await client(server).complete(ASK, on_delta=listen)
 
 
-async def test_one_connection_serves_many_calls():
-    async with FaultyServer([text_reply("a"), text_reply("b"), text_reply("c")]) as server:
-        llm = client(server)
-        assert [(await llm.complete(ASK)).text for _ in range(3)] == ["a", "b", "c"]
-        assert server.connections == 1
-        await llm.close()
-
-
 async def test_a_server_that_lingers_after_its_end_marker_does_not_hold_up_the_reply():
     async with FaultyServer([Reply((*text_reply("a").steps, Hang()))]) as server:
         assert (await client(server).complete(ASK)).text == "a"

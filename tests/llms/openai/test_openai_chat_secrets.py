@@ -2,13 +2,10 @@
 
 import asyncio
 import base64
-import logging
-import traceback
-from collections.abc import Iterator
 from dataclasses import replace
-from io import StringIO
 
 import pytest
+from canary import CANARY, everything_of
 
 from power_loop.facts.errors import ConfigError, LLMError
 from power_loop.facts.messages import to_message
@@ -27,37 +24,8 @@ from power_loop.testing.faulty_server import (
     text_reply,
 )
 
-CANARY = "canary-7f3a9b-canary"
 ASK = LLMRequest([to_message("hi")])
 SPOKEN = f"Incorrect API key provided: {CANARY}. Authorization: Bearer {CANARY}"
-
-
-def everything_of(error: BaseException) -> Iterator[str]:
-    """Yield all that a log or an error tracker could show, also of suppressed links."""
-    seen: set[int] = set()
-    links: list[BaseException | None] = [error]
-    while links:
-        link = links.pop()
-        if link is None or id(link) in seen:
-            continue
-        seen.add(id(link))
-        links += [link.__cause__, link.__context__]
-        yield from (str(link), repr(link), repr(link.args), repr(vars(link)), *getattr(link, "__notes__", ()))
-    yield "".join(traceback.format_exception(error))
-
-
-@pytest.fixture
-def logged() -> Iterator[StringIO]:
-    """All logs of all libraries, at their most talkative."""
-    text = StringIO()
-    handler = logging.StreamHandler(text)
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield text
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 FAULTS = [

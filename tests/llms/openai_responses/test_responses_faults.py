@@ -25,7 +25,7 @@ from power_loop.facts.errors import (
     MissingExtraError,
 )
 from power_loop.facts.messages import to_message
-from power_loop.llms import openai_wire, sse
+from power_loop.llms import sse, wire
 from power_loop.llms.openai_responses import OpenAIResponsesLLM
 from power_loop.ports.llm import LLMRequest, LLMResponse
 from power_loop.testing.faulty_server import DONE, Close, FaultyServer, Hang, Reply, Reset, error_reply, event
@@ -119,7 +119,7 @@ async def test_a_stream_without_event_ends_does_not_fill_the_memory(monkeypatch)
 
 
 async def test_a_reply_without_end_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(openai_wire, "MAX_REPLY_BYTES", 1000)
+    monkeypatch.setattr(wire, "MAX_REPLY_BYTES", 1000)
     assert isinstance(await failure(Reply((*[spoken("x").events(0)[1]] * 20, Hang()))), LLMMalformed)
 
 

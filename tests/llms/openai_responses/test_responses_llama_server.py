@@ -1,22 +1,18 @@
 """The Responses client against a server that was not written here: llama-server, with a real model, over HTTP."""
 
 import asyncio
-import importlib
 import json
-import os
 
 import pytest
+from llama import KEY, WINDOW, llama_server, saying
 from responses_script import said
 
 from power_loop.facts.errors import LLMAuthError, LLMBadRequest, LLMContextTooLong
 from power_loop.facts.messages import AgentMessage, MessageRole
-from power_loop.llms.local import ensure_weights
 from power_loop.llms.openai_responses import OpenAIResponsesLLM
 from power_loop.ports.llm import LLMRequest, TextDelta, ToolCallDelta
 from power_loop.ports.tools import ToolDefinition
 
-KEY = "llama-server-key-of-the-tests"
-WINDOW = 1024
 WEATHER = ToolDefinition(
     "weather",
     "Tell the weather of a city.",
@@ -55,18 +51,7 @@ REPEAT = (
 
 @pytest.fixture(scope="module")
 def server():
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    xllamacpp = importlib.import_module("xllamacpp")  # reads the variable
-    params = xllamacpp.CommonParams()
-    params.model.path = str(ensure_weights())
-    params.chat_template = TEMPLATE
-    params.api_keys = [KEY]
-    params.n_ctx = WINDOW
-    params.n_parallel = 1
-    params.verbosity = -1
-    params.warmup = params.fit_params = params.ui = False
-    params.cpuparams.n_threads = 1
-    return xllamacpp.Server(params)
+    return llama_server(TEMPLATE)
 
 
 @pytest.fixture
@@ -81,10 +66,6 @@ async def connect(server):
     yield make
     for client in clients:
         await client.close()
-
-
-def saying(text, **fields):
-    return LLMRequest([AgentMessage(MessageRole.USER, text)], **fields)
 
 
 async def test_text_streams_with_usage(connect):

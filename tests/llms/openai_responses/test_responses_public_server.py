@@ -1,14 +1,11 @@
-"""The client against a server of other people: ``llm-mock-api``, which reads requests by schemas of its own."""
+"""The client against a server of other people."""
 
-import asyncio
 import json
-import os
-import re
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from mock_api import mock_api
 
 from power_loop.facts.errors import LLMBadRequest
 from power_loop.facts.messages import AgentMessage, MessageRole, Reasoning, Text, ToolCall, to_message
@@ -16,42 +13,19 @@ from power_loop.llms.openai_responses import OpenAIResponsesLLM
 from power_loop.ports.llm import LLMDelta, LLMRequest, ReasoningDelta, TextDelta
 from power_loop.ports.tools import ToolDefinition
 
-COMMAND = Path(sys.executable).with_name("llm-mock-api")
 ANSWER = "An answer that comes in several chunks."
 WEATHER = [ToolDefinition("weather", "Tells the weather.")]
-RULES = {
-    "rules": [
-        {"when": {"tool_call_id": "known"}, "reply": "The result was seen."},
-        {"when": "weather", "reply": {"text": "Let me see.", "tools": [{"name": "weather", "args": {"city": "Lima"}}]}},
-        {"when": "hello", "reply": {"text": ANSWER, "reasoning": "They are polite."}},
-    ]
-}
+RULES = [
+    {"when": {"tool_call_id": "known"}, "reply": "The result was seen."},
+    {"when": "weather", "reply": {"text": "Let me see.", "tools": [{"name": "weather", "args": {"city": "Lima"}}]}},
+    {"when": "hello", "reply": {"text": ANSWER, "reasoning": "They are polite."}},
+]
 
 
 @pytest.fixture
 async def base_url(tmp_path: Path) -> AsyncIterator[str]:
-    rules = tmp_path / "rules.json5"
-    rules.write_text(json.dumps(RULES))
-    arguments = ("start", "-p", "0", "-r", str(rules), "-c", "7", "-l", "0", "--log-level", "info")
-    server = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *arguments,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert server.stdout is not None
-    try:
-        seen = b""
-        while (address := re.search(rb"Listening on (http://\S+)\s", seen)) is None:
-            line = await server.stdout.readline()
-            assert line, f"the server ended: {seen.decode()}"
-            seen += line
-        yield address.group(1).decode() + "/v1"
-    finally:
-        server.kill()
-        await server.communicate()
+    async with mock_api(tmp_path, *RULES) as url:
+        yield url + "/v1"
 
 
 async def test_text_reasoning_tools_errors_and_results(base_url: str):

@@ -168,14 +168,6 @@ async def test_a_listener_that_raises_is_not_taken_for_a_broken_stream():
             await client(server).complete(ASK, on_delta=listen)
 
 
-async def test_one_connection_serves_many_calls():
-    async with FaultyServer([replying(spoken(text)) for text in "abc"]) as server:
-        llm = client(server)
-        assert [(await llm.complete(ASK)).text for _ in "abc"] == ["a", "b", "c"]
-        assert server.connections == 1
-        await llm.close()
-
-
 async def test_cancelling_closes_the_connection():
     heard = asyncio.Event()
     begun, first, *_ = spoken("x", "y").events(0)

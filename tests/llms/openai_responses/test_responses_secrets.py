@@ -1,13 +1,10 @@
 """A key never shows: not in errors, their chains, representations or logs."""
 
 import base64
-import logging
-import traceback
-from collections.abc import Iterator
 from dataclasses import replace
-from io import StringIO
 
 import pytest
+from canary import CANARY, everything_of
 from responses_script import ending, opening, replying, spoken
 
 from power_loop.facts.errors import LLMError
@@ -16,7 +13,6 @@ from power_loop.llms.openai_responses import OpenAIResponsesLLM
 from power_loop.ports.llm import LLMRequest
 from power_loop.testing.faulty_server import FaultyServer, Hang, Reply, Reset, error_reply, event
 
-CANARY = "canary-7f3a9b-canary"
 ASK = LLMRequest([to_message("hi")])
 SPOKEN = f"Incorrect API key provided: {CANARY}. Authorization: Bearer {CANARY}"
 FAULTS = [
@@ -32,34 +28,6 @@ FAULTS = [
     Reply((opening(),)),
     Reply((Hang(),)),
 ]
-
-
-def everything_of(error: BaseException) -> Iterator[str]:
-    """Yield all that a log or an error tracker could show, also of suppressed links."""
-    seen: set[int] = set()
-    links: list[BaseException | None] = [error]
-    while links:
-        link = links.pop()
-        if link is None or id(link) in seen:
-            continue
-        seen.add(id(link))
-        links += [link.__cause__, link.__context__]
-        yield from (str(link), repr(link), repr(link.args), repr(vars(link)), *getattr(link, "__notes__", ()))
-    yield "".join(traceback.format_exception(error))
-
-
-@pytest.fixture
-def logged() -> Iterator[StringIO]:
-    """All logs of all libraries, at their most talkative."""
-    text = StringIO()
-    handler = logging.StreamHandler(text)
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield text
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 @pytest.mark.parametrize("in_url", [False, True])

@@ -9,8 +9,8 @@ import msgspec
 from power_loop.facts.errors import ConfigError
 from power_loop.ports.models import InputKind, ModelInfo
 
-Wire: TypeAlias = Literal["chat", "responses"]
-"""OpenAI's two formats: what a model may be sent can differ between them."""
+Wire: TypeAlias = Literal["chat", "responses", "messages"]
+"""OpenAI's two formats and Anthropic's: what a model may be sent can differ between them."""
 
 CAPABILITIES: Final = (
     "image_input",

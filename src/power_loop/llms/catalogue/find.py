@@ -41,9 +41,10 @@ def lookup(
         model: Its name, as the provider takes it.
         provider: A name as in ``provider:model``, or the URL of the endpoint, which is only compared with known ones.
         overrides: By model name, what counts instead. Fields that state a context window make the model known.
-        wire: Which of OpenAI's formats carries the requests.
+        wire: Which format carries the requests.
         env: Variables for :func:`capability_overrides_from_env`, which lose against ``overrides`` only; None is the
-            process's own environment. ``OPENAI_COMPAT_*`` do not touch Anthropic, Bedrock or the local model.
+            process's own environment. ``OPENAI_COMPAT_*`` do not touch Anthropic, its format, Bedrock or the local
+            model.
 
     Raises ConfigError for an override or a variable that cannot work.
     """
@@ -51,7 +52,8 @@ def lookup(
     override = _override_for(model, name, overrides or {})
     if isinstance(override, ModelInfo):
         return override
-    fallback = None if name.provider in _OWN_ENDPOINTS_ONLY else "OPENAI_COMPAT"
+    compatible = wire != "messages" and name.provider not in _OWN_ENDPOINTS_ONLY
+    fallback = "OPENAI_COMPAT" if compatible else None
     info = _local(model, name) or _listed(model, name)
     info = with_capabilities(info, capability_overrides_from_env(fallback_prefix=fallback, env=env), wire)
     return info if override is None else _replaced(info, override)

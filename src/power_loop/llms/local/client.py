@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from power_loop.facts.errors import (
     ConfigError,
     LLMBadRequest,
@@ -21,6 +23,7 @@ from power_loop.facts.errors import (
     MissingExtraError,
 )
 from power_loop.facts.usage import LLMTokenUsage
+from power_loop.llms.catalogue import lookup
 from power_loop.llms.local.engine import Chunk, Engine, Job, Settings, Stopped, acquire, alive, release
 from power_loop.llms.local.fetch import Progress
 from power_loop.llms.local.plan import Prompt, plan
@@ -37,10 +40,12 @@ from power_loop.ports.llm import (
     ignore_delta,
     validate_request,
 )
+from power_loop.ports.models import ModelInfo
 
 DEFAULT_CONTEXT_WINDOW: Final = 4096
 _ANSWER_TOKENS: Final = 200
 _CALL_TOKENS: Final = 600
+_FREE: Final = "0"
 
 
 class LocalLLM:
@@ -107,6 +112,11 @@ class LocalLLM:
         reply = _Reply(prompt, on_delta)
         await _Call(self._body(request, prompt), reply.add).run(self._acquired())
         return reply.finish(self.model)
+
+    def describe(self, model: str | None = None) -> ModelInfo:
+        """Return what this model takes: there is one, whatever name is asked for. It costs nothing."""
+        info = lookup(model or self.model, "local")
+        return msgspec.structs.replace(info, context_window=self.context_window)
 
     async def close(self) -> None:
         """Let go of the model, unless another LocalLLM of this process uses it. A later call loads it again."""
@@ -229,10 +239,10 @@ class _Reply:
         tool = self._prompt.tool
         if tool is None:
             reason: FinishReason = "length" if cut else "stop"
-            return LLMResponse(text, finish_reason=reason, usage=self._usage, model=model)
+            return LLMResponse(text, finish_reason=reason, usage=self._usage, model=model, cost=_FREE)
         calls = (ReplyCall(self._prompt.call_id, tool.name, text),)
         reason = "length" if cut else "tool_calls"
-        return LLMResponse("", calls, finish_reason=reason, usage=self._usage, model=model)
+        return LLMResponse("", calls, finish_reason=reason, usage=self._usage, model=model, cost=_FREE)
 
     def _tell(self, piece: str) -> None:
         tool = self._prompt.tool

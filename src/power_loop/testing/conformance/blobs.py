@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from power_loop.facts.blobs import BlobNotFound, blob_id
-from power_loop.facts.errors import HeadMoved, InvalidInputError, SessionNotFoundError
+from power_loop.facts.blobs import blob_id
+from power_loop.facts.errors import BlobNotFound, HeadMoved, InvalidInputError, SessionNotFoundError
 from power_loop.ports.store import SessionStore
 from power_loop.testing.conformance.base import NOTE, NOW, TTL, Hand, Suite, about, named, new
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from power_loop.facts.blobs import BlobNotFound, blob_id
+from power_loop.facts.blobs import blob_id
 from power_loop.facts.chain import base_digest, seal_all
 from power_loop.facts.entries import (
     Erased,
@@ -13,7 +13,7 @@ from power_loop.facts.entries import (
     ToolFinished,
 )
 from power_loop.facts.erasure import ERASED, erasure_of
-from power_loop.facts.errors import HeadMoved, InboxNotEmpty, InvalidInputError, LeaseLost
+from power_loop.facts.errors import BlobNotFound, HeadMoved, InboxNotEmpty, InvalidInputError, LeaseLost
 from power_loop.facts.messages import Image, Text
 from power_loop.ports.store import SessionStore
 from power_loop.testing.conformance.base import (

@@ -1,30 +1,25 @@
-"""POST a body to an OpenAI-style endpoint and hear the events of the answer, or a typed error.
+"""POST a body to a provider's endpoint and hear the events of the answer, or a typed error.
 
 The official SDK carries the requests, with its own retries off; the event stream is read here, because the SDK
 hides the end marker and takes a stream that was cut off for a complete one. Knows nothing of what events mean.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias, cast
 
 import msgspec
 
 from power_loop.facts.errors import LLMError, LLMMalformed, LLMStalled
-from power_loop.llms.clients import ClientPool, load_sdk
+from power_loop.llms.clients import ClientPool, SdkClient, load_sdk
 from power_loop.llms.explain import Explainer
 from power_loop.llms.sse import EventDecoder
 from power_loop.ports.llm import LLMResponse
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
-    import openai
-
 Pieces: TypeAlias = AsyncGenerator[bytes, None]
 
-OPENAI_HOST: Final = "api.openai.com"
 DEFAULT_IDLE_TIMEOUT = 60.0
 """Seconds without a byte after which a call counts as stalled."""
 CONNECT_TIMEOUT = 10.0
@@ -38,7 +33,15 @@ _WRONG_BODY_BYTES = 64 * 1024
 _NO_STREAM = ("application/json", "text/html")
 
 
-class OpenAIWire:
+class Decoder(Protocol):
+    """Splits events out of a byte stream, however it was cut into pieces."""
+
+    def feed(self, piece: bytes, /) -> list[bytes]:
+        """Return the data of each event that this piece completes. Raises ValueError for what is no stream."""
+        ...
+
+
+class Wire:
     """Sends bodies to one path of one endpoint. ``client`` is the host's own, used as it is; else ``pool``'s."""
 
     def __init__(
@@ -48,16 +51,24 @@ class OpenAIWire:
         explain: Explainer,
         *,
         idle_timeout: float,
-        client: "openai.AsyncOpenAI | None" = None,
+        client: SdkClient | None = None,
     ) -> None:
         self._path = path
         self._pool = pool
         self._explain = explain
         self._idle_timeout = idle_timeout
         self._client = client
-        self._silence: Any = None
+        self._sdk: ModuleType | None = None
 
-    async def within(self, timeout: float | None, call: "Awaitable[LLMResponse]") -> LLMResponse:  # noqa: ASYNC109 -- None is no limit, and its passing is an LLMStalled
+    def payload(self, client: SdkClient, sdk: ModuleType, body: bytes) -> Mapping[str, object]:  # noqa: ARG002 -- for those that override it
+        """Return the arguments with which the client's ``post`` takes the body."""
+        return {"content": body}
+
+    def decoder(self, content_type: str) -> Decoder:  # noqa: ARG002 -- for those that override it
+        """Return what reads an answer of this type."""
+        return EventDecoder()
+
+    async def within(self, timeout: float | None, call: Awaitable[LLMResponse]) -> LLMResponse:  # noqa: ASYNC109 -- None is no limit, and its passing is an LLMStalled
         """Return what the call returns. Raises LLMStalled after ``timeout`` seconds, None for no limit."""
         try:
             async with asyncio.timeout(timeout) as limit:
@@ -78,7 +89,7 @@ class OpenAIWire:
                 kind = response.headers.get("content-type", "")
                 if kind.startswith(_NO_STREAM):
                     raise self._not_a_stream(kind, await self._beginning(pieces))
-                decoder = EventDecoder()
+                decoder = self.decoder(kind)
                 received = 0
                 while (piece := await self._next(pieces)) is not None:
                     received += len(piece)
@@ -89,17 +100,15 @@ class OpenAIWire:
         finally:
             await response.close()
 
-    async def _open(self, body: bytes) -> "openai.AsyncAPIResponse[object]":
+    async def _open(self, body: bytes) -> Any:  # noqa: ANN401 -- the SDK's response
         client = self._client or await self._pool.get()
-        if self._silence is None:
-            self._silence = (await load_sdk()).Timeout(self._idle_timeout, connect=CONNECT_TIMEOUT)
-        options = {"headers": _HEADERS, "max_retries": 0, "timeout": self._silence}
+        sdk = self._sdk = self._sdk or await load_sdk(self._pool.sdk)
+        silence = sdk.Timeout(self._idle_timeout, connect=CONNECT_TIMEOUT)
+        options = {"headers": _HEADERS, "max_retries": 0, "timeout": silence}
         try:
-            response = await client.post(self._path, cast_to=object, content=body, options=cast("Any", options))
+            return await client.post(self._path, cast_to=object, options=options, **self.payload(client, sdk, body))
         except Exception as error:  # noqa: BLE001 -- whatever the SDK raises becomes one of our errors
             failure = self._explain.exception(error)
-        else:
-            return cast("openai.AsyncAPIResponse[object]", response)
         raise failure  # outside the handler, so that no SDK exception with its request hangs on ours
 
     async def _next(self, pieces: Pieces) -> bytes | None:
@@ -109,7 +118,7 @@ class OpenAIWire:
             failure = self._explain.exception(error, streaming=True)
         raise failure
 
-    def _split(self, decoder: EventDecoder, piece: bytes) -> list[bytes]:
+    def _split(self, decoder: Decoder, piece: bytes) -> list[bytes]:
         try:
             return decoder.feed(piece)
         except ValueError as error:
