@@ -21,7 +21,7 @@ from power_loop import (
     tool,
 )
 from power_loop.face import pruning
-from power_loop.facts.blobs import BlobNotFound, blob_id
+from power_loop.facts.blobs import blob_id
 from power_loop.facts.chain import seal_all
 from power_loop.facts.clock import SYSTEM_CLOCK
 from power_loop.facts.entries import (
@@ -38,6 +38,7 @@ from power_loop.facts.entries import (
     ToolStarted,
     ViewEdited,
 )
+from power_loop.facts.errors import BlobNotFound
 from power_loop.facts.messages import AgentMessage, Image, MessageRole, Text
 from power_loop.ports.store import Append, Claim, NewSession, SubagentLifecycle
 from power_loop.testing import FakeClock, ScriptedLLM, call, reply

@@ -11,8 +11,9 @@ from urllib.parse import unquote_to_bytes
 
 from power_loop.content.files import read_file
 from power_loop.content.pdf import GRACE, broken, can_extract, check_pdf, pdf_text
-from power_loop.facts.blobs import BlobNotFound, blob_id, is_blob_id
+from power_loop.facts.blobs import blob_id, is_blob_id
 from power_loop.facts.errors import (
+    BlobNotFound,
     BrokenContent,
     ContentTooLarge,
     ContentUnavailable,

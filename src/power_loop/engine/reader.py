@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import msgspec
 
 from power_loop.facts import jsontext
-from power_loop.facts.blobs import BlobNotFound
 from power_loop.facts.entries import (
     Fact,
     InputReceived,
@@ -16,6 +15,7 @@ from power_loop.facts.entries import (
     ToolFinished,
 )
 from power_loop.facts.erasure import ERASED
+from power_loop.facts.errors import BlobNotFound
 from power_loop.facts.ids import reply_of
 from power_loop.facts.journal import Entry
 from power_loop.facts.messages import text_of
