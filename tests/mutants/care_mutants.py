@@ -2,7 +2,7 @@
 
 from mutants import mutant
 
-FACE = "tests/face/test_care.py"
+FACE = "tests/face/test_care_verbs.py"
 FOLDS = "tests/compaction/test_care_of_folds.py"
 INBOX = "tests/face/test_unreadable_input.py"
 

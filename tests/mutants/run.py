@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care_mutants import CARE
+from content_mutants import CONTENT
 from context_mutants import CONTEXT
 from mutants import KERNEL, Edit, Mutant
+from notes_mutants import NOTES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path("src") / "power_loop"
-MUTANTS = (*KERNEL, *CONTEXT, *CARE)
+MUTANTS = (*KERNEL, *CONTEXT, *CARE, *CONTENT, *NOTES)
 AT_ONCE = int(os.environ.get("TEST_JOBS", "2"))
 LIMIT = 180
 """Seconds for the tests of one mutant."""
