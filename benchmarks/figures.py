@@ -19,6 +19,7 @@ _LONG_TURNS = 400
 _CHUNKS = 20_000
 _WIRES = ("Chat", "Responses", "Anthropic")
 _REQUEST_MESSAGES = 5_000
+_TEXTS = ("english", "code", "json", "chinese")
 _SAME_SIZE = 0.1
 """How far the text that the floor writes in a turn may be from the kernel's, as a share."""
 
@@ -42,7 +43,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: what every run of ours and of the floor gave."""
+    """One line of the table: what every run of ours and of the floor gave; ``floor`` is empty where there is none."""
 
     name: str
     unit: str
@@ -53,7 +54,7 @@ class Figure:
     @property
     def ratios(self) -> list[float]:
         """Ours over the floor, pair by pair: the two of a pair ran next to each other."""
-        return [ours / floor for ours, floor in zip(self.kernel, self.floor, strict=True) if floor]
+        return [ours / floor for ours, floor in zip(self.kernel, self.floor, strict=bool(self.floor)) if floor]
 
     @property
     def met(self) -> bool | None:
@@ -140,6 +141,29 @@ def requests(bench: Bench) -> list[Figure]:
     return figures
 
 
+def compaction(bench: Bench) -> list[Figure]:
+    """A session of 2,000 messages is folded once, and opened again."""
+    options = [str(bench.folder), str(_LONG_TURNS * MESSAGES_PER_TURN)]
+    runs = [json.loads(bench.python("-m", "benchmarks.compaction", *options).stdout) for _ in range(bench.runs)]
+    floor = [run["floor_ms"] for run in runs]
+    return [
+        Figure("CPU of folding 2,000 messages", "ms", [run["fold_ms"] for run in runs], floor),
+        Figure("open the folded session, run a turn", "ms", [run["open_ms"] for run in runs], [], Goal(20)),
+    ]
+
+
+def estimator(bench: Bench) -> list[Figure]:
+    """Estimated tokens beside what the local model counts: English, program text, JSON, Chinese."""
+    figures = []
+    for kind in _TEXTS:
+        errors = json.loads(bench.python("-m", "benchmarks.estimator", kind).stdout)
+        figures += [
+            Figure(f"error of the estimate, {kind}, uncalibrated", "%", [errors["raw"]], []),
+            Figure(f"error of the estimate, {kind}, calibrated", "%", [errors["calibrated"]], [], Goal(5)),
+        ]
+    return figures
+
+
 _IMPORT = """
 import sys, time
 before, cpu = time.perf_counter(), time.process_time()
@@ -197,6 +221,8 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Figure]]] = MappingProxyType(
         "reopen": reopen,
         "stream": stream,
         "requests": requests,
+        "compaction": compaction,
+        "estimator": estimator,
         "import": importing,
     }
 )

@@ -19,6 +19,8 @@ def number(value: float) -> str:
 
 
 def _spread(values: Sequence[float]) -> tuple[str, str]:
+    if not values:
+        return "", ""
     return number(statistics.median(values)), f"({number(min(values))} - {number(max(values))})"
 
 
@@ -67,7 +69,7 @@ def _record(figure: Figure) -> dict[str, Any]:
         "name": figure.name,
         "unit": figure.unit,
         "median": statistics.median(figure.kernel),
-        "floor_median": statistics.median(figure.floor),
+        "floor_median": statistics.median(figure.floor) if figure.floor else None,
         "ratio": statistics.median(figure.ratios) if figure.ratios else None,
         "goal": str(figure.goal) if figure.goal else None,
         "met": figure.met,
