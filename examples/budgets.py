@@ -6,8 +6,7 @@ The model is scripted, so that this runs without a key.
 import asyncio
 from decimal import Decimal
 
-from power_loop import AgentLoopConfig, Budget, ModelInfo, Prices, StatefulAgentLoop, tool
-from power_loop.facts.usage import LLMTokenUsage
+from power_loop import AgentLoopConfig, Budget, LLMTokenUsage, ModelInfo, Prices, StatefulAgentLoop, tool
 from power_loop.testing import ScriptedLLM, call, reply
 
 DB = "budgets.db"

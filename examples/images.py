@@ -7,8 +7,7 @@ import asyncio
 import base64
 from pathlib import Path
 
-from power_loop import AgentLoopConfig, Attachment, ContentError, StatefulAgentLoop, document, image, tool
-from power_loop.ports.llm import LLMRequest
+from power_loop import AgentLoopConfig, Attachment, ContentError, LLMRequest, StatefulAgentLoop, document, image, tool
 from power_loop.testing import ScriptedLLM, call, reply
 
 DOT = base64.b64decode(

@@ -6,8 +6,7 @@ The model is scripted, so that this runs without a key.
 import asyncio
 import re
 
-from power_loop import StatefulAgentLoop, tool
-from power_loop.ports.llm import LLMRequest
+from power_loop import LLMRequest, StatefulAgentLoop, tool
 from power_loop.testing import ScriptedLLM, call, reply
 from power_loop.toolkits.history import search_history_tool
 from power_loop.toolkits.results import read_result_tool

@@ -2,9 +2,8 @@
 
 import asyncio
 
-from power_loop import AgentLoopConfig, StatefulAgentLoop
+from power_loop import AgentLoopConfig, LLMRequest, StatefulAgentLoop
 from power_loop.memory import SqliteMemory
-from power_loop.ports.llm import LLMRequest
 from power_loop.testing import ScriptedLLM
 
 

@@ -1,21 +1,29 @@
 """``sessions`` and ``show``: tables, JSON, abbreviated ids, hostile text, and stores that cannot be read."""
 
 import asyncio
+import base64
+import re
 import sqlite3
 import unicodedata
 from pathlib import Path
 
 import pytest
 
-from power_loop import SqliteStore, StatefulAgentLoop
+from power_loop import AgentLoopConfig, Budget, DefaultCompactor, SqliteStore, StatefulAgentLoop, document, image
 from power_loop.facts.chain import chain
 from power_loop.facts.clock import SYSTEM_CLOCK
 from power_loop.facts.journal import Entry
+from power_loop.facts.usage import LLMTokenUsage
 from power_loop.ports.store import Append, Claim
 from power_loop.testing import ScriptedLLM, call, reply
 
 HOSTILE = (
     "\x1b[31mred\x1b[0m \x1b]52;c;cm0=\x07 \u202eright\u202c \x9b2J \r\x08 \u2066x\u2069 [bold]kept[/bold] :smile:"
+)
+
+
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 
 
@@ -54,6 +62,44 @@ def test_sessions_as_a_table(cli, make):
     lines = done.out.splitlines()
     assert [name in lines[0] for name in ("session", "status", "waits for", "age", "entries")] == [True] * 5
     assert [line.split()[:2] for line in lines[2:]] == [["beta", "completed"], ["alpha", "completed"]]
+
+
+def test_folds_files_checks_and_budgets_are_told_in_words(cli, place):
+    def answer(request):
+        if (request.system_prompt or "").startswith("You sum up"):
+            return f"They spoke of the sun. {HOSTILE}"
+        tokens = sum(len(message.text) // 4 for message in request.messages)
+        return reply("Noted.", usage=LLMTokenUsage(tokens, 2))
+
+    async def talk() -> None:
+        config = AgentLoopConfig(
+            context_window=4_000, max_tokens=500, max_output_repairs=0, compactor=DefaultCompactor(keep_ratio=0.2)
+        )
+        llm = ScriptedLLM(answer, repeat=True)
+        async with StatefulAgentLoop(llm=llm, db_path="power_loop_sessions.db", config=config) as loop:
+            await loop.new_session("long")
+            for _ in range(6):
+                await loop.send("It goes round the sun. " * 100, "long")
+            await loop.send("A number?", "long", output_type=int)
+            await loop.send(["See:", document(b"ceviche", name=f"{HOSTILE}.txt"), image(DOT)], "long")
+        config = AgentLoopConfig(session_budget=Budget(tokens=1))
+        async with StatefulAgentLoop(llm=llm, db_path="power_loop_sessions.db", config=config) as loop:
+            await loop.send("More.", "long")
+
+    asyncio.run(talk())
+    shown = cli("show", "long")
+    assert_harmless(shown.out)
+    assert "[image, image/png, 70 B]" in shown.out
+    assert re.search(r"\[document red.*\.txt, text/plain, 7 B\]", shown.out)
+    words = {entry["kind"]: entry["words"] for entry in cli("show", "long", "--json").json()["journal"]}
+    figures = r"entries \d+ to \d+ folded, about [\d,]+ tokens became [\d,]+ \(threshold\): (.*)"
+    told = re.fullmatch(figures, words["compacted"])
+    assert told
+    assert told[1].startswith('"They spoke of the sun.')
+    assert told[1].endswith(':smile:"')
+    assert words["output_checked"].startswith("does not fit, no further try: ")
+    assert re.fullmatch(r"\d+ of 1 tokens spent in this session", words["budget_reached"])
+    assert not any(text.startswith("{") for text in words.values())
 
 
 def test_long_ids_are_never_cut(cli, make, monkeypatch):

@@ -1,5 +1,6 @@
 """``run`` and ``resume``: what they print, how they end, and that what is cut off can be continued."""
 
+import asyncio
 import io
 import json
 import signal
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 from cli_helpers import MODEL, kinds, wait_for_kind
 
+from power_loop import AgentEvent, AgentEventType, AutoCompactStatusPayload, MemoryStore
+from power_loop.cli.live import LiveRun
+from power_loop.cli.screen import Screen
 from power_loop.testing.faulty_server import Hang, Reply, error_reply, text_reply, tool_reply
 
 DB = "power_loop_sessions.db"
@@ -176,3 +180,14 @@ def test_tools_of_a_dead_run_that_are_not_offered_now_leave_it_pending(cli, chil
     resumed = cli("resume", "last", "--model", MODEL, "--json")
     assert (resumed.code, resumed.json()["status"]) == (1, "pending_tools")
     assert resumed.json()["pending_tool_calls"][0]["function"]["name"] == "stuck"
+
+
+async def test_a_fold_is_told_with_its_figures(place, capsys):
+    queue = asyncio.Queue()
+    for phase, before, after in (("started", 0, 0), ("completed", 24_100, 6_020)):
+        payload = AutoCompactStatusPayload("auto_compact", phase, 3, "threshold", before, after)
+        queue.put_nowait(AgentEvent(AgentEventType.STATUS_CHANGED, payload, "s", 3, 40, 1))
+    queue.put_nowait(None)
+    await LiveRun(Screen(), MemoryStore()).follow(queue)
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "older messages folded: about 24,100 tokens became 6,020\n")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from power_loop.decisions.trim import trim_history
-from power_loop.facts.messages import AgentMessage, Document, Image, MessageRole, Text, ToolCall
+from power_loop.facts.messages import AgentMessage, Document, Image, MessageRole, Text, ToolCall, to_message
 from power_loop.facts.tokens import (
     PER_IMAGE,
     PER_MESSAGE,
@@ -19,6 +19,9 @@ from power_loop.ports.llm import LLMRequest, validate_request
 def test_nothing_costs_nothing_and_anything_costs_something():
     assert estimate_text_tokens("") == 0
     assert estimate_text_tokens("a") == 1
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"n": 1}'}}
+    said = {"role": "assistant", "content": "Looking.", "tool_calls": [call]}
+    assert estimate_tokens([said]) == estimate_message_tokens(to_message(said)) > estimate_text_tokens("Looking.")
     assert estimate_message_tokens(AgentMessage(MessageRole.USER, "")) == PER_MESSAGE
 
 

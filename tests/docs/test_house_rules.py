@@ -12,7 +12,6 @@ PACKAGE = ROOT / "src" / "power_loop"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
-LONG_WITH_REASON = {"facts/errors.py": "the whole tree of errors on one page, a class of a few lines each"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -36,8 +35,7 @@ def module(request):
 
 
 def test_files_are_short(module):
-    if module.relative_to(PACKAGE).as_posix() not in LONG_WITH_REASON:
-        assert len(module.read_text().splitlines()) < LONGEST_FILE
+    assert len(module.read_text().splitlines()) < LONGEST_FILE
 
 
 def test_functions_are_short(module):

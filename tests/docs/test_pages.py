@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import pytest
 from pages import NAMES, ROOT, blocks, prose, table_rows
 
-from power_loop import AgentEventType, HookDirective, HookPoint
+from power_loop import AgentEventType, AgentLoopConfig, HookDirective, HookPoint, LLMRetryPolicy
 from power_loop.facts import errors, events
 from power_loop.facts.entries import RunStatus
 from power_loop.facts.journal import FACTS
@@ -161,3 +161,14 @@ def test_every_kind_of_entry_is_in_the_glossary():
 
 def test_every_status_is_explained():
     assert {"empty", *RunStatus.__args__} <= first_cells(page("concepts.md"))
+
+
+@pytest.mark.parametrize(
+    "settings", [AgentLoopConfig(), LLMRetryPolicy()], ids=lambda settings: type(settings).__name__
+)
+def test_every_setting_is_in_the_table_with_its_default(settings):
+    rest = page("settings.md").partition(f"## {type(settings).__name__}\n")[2].partition("\n## ")[0]
+    told = {row[0].strip("`"): row[1].strip("`") for row in table_rows(rest) if row[0].startswith("`")}
+    named = {"compactor": "DefaultCompactor()", "retry_on": "(Exception,)"}
+    defaults = {name: repr(getattr(settings, name)) for name in settings.__struct_fields__}
+    assert told == defaults | {name: text for name, text in named.items() if name in defaults}

@@ -90,6 +90,33 @@ ROWS = {
         "tests/notes/test_definition_policy.py",
     ),
     "core/state (todo)": ("power_loop.decisions.todos", "Todos reminder_due", "tests/notes/test_todos_in_runs.py"),
+    "llm_client/llm_utils, runtime/structured": (
+        TOP,
+        "StructuredOutputSpec StructuredOutputError parse_structured",
+        "tests/structured/test_structured_runs.py",
+    ),
+    "llm_client/capabilities": (TOP, "ModelInfo Prices", "tests/llms/test_catalogue.py"),
+    "llm_client/capabilities (environment)": (
+        "power_loop.llms.catalogue",
+        "lookup capability_overrides_from_env",
+        "tests/llms/test_catalogue.py",
+    ),
+    "llm_client/multimodal": (TOP, "Image Document Attachment image document", "tests/content/test_intake.py"),
+    "runtime/compact": (
+        TOP,
+        "Compactor DefaultCompactor CompactionPlan CompactionRequest CompactionFailed",
+        "tests/compaction/test_compaction.py",
+    ),
+    "runtime/budget": (
+        TOP,
+        "Budget estimate_text_tokens estimate_message_tokens estimate_tokens trim_history",
+        "tests/decisions/test_tokens.py",
+    ),
+    "core/state (large results)": (
+        "power_loop.toolkits.results",
+        "read_result_tool",
+        "tests/engine/test_large_results.py",
+    ),
     "tools/registry": (
         TOP,
         "ToolRegistry RegisteredTool build_registry filtered_registry",

@@ -18,11 +18,6 @@ class Flow:
         self._held = ""
         self._gap = ""
 
-    @property
-    def at_start(self) -> bool:
-        """Whether the next character begins a line."""
-        return self._column == 0 and not self._held
-
     def write(self, text: str) -> None:
         """Take a piece of text and show what is complete of it."""
         pieces = _PIECES.findall(self._held + text)

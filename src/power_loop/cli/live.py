@@ -121,6 +121,12 @@ class LiveRun:
     def _status(self, payload: Mapping[str, Any]) -> None:
         if payload["kind"] == "hit_round_limit":
             self._line("", f"limit of {payload['max_rounds']} round(s) reached; one last word", "yellow")
+        elif payload["kind"] == "auto_compact" and payload["phase"] == "started":
+            self._work(_WAITING, Text("waiting for a summary of older messages", "dim"))
+        elif payload["kind"] == "auto_compact" and payload["phase"] == "completed":
+            self._done(_WAITING)
+            before, after = payload["before_tokens"], payload["after_tokens"]
+            self._line("", f"older messages folded: about {before:,} tokens became {after:,}")
 
     def _line(self, label: str, text: str, style: str = "dim") -> None:
         self._screen.err.print(Text(label + text, style), soft_wrap=True)

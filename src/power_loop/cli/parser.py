@@ -12,14 +12,15 @@ from power_loop.face.config import DEFAULT_DB_PATH
 _CODES = """\
 exit codes:
   0    done
-  1    the run ended otherwise: degraded, error, cancelled, round limit, pending tools; or the demo failed
+  1    the run ended otherwise: degraded, error, cancelled, round limit, budget,
+       full context, pending tools, crash loop; or the demo failed
   2    usage or configuration
   3    session not found, ambiguous, busy, or with unfinished calls
   4    store error
   130  interrupted; the session can be resumed
 """
 _MODEL = (
-    "openai:NAME, openai-compat:NAME, local or local:FILE.gguf "
+    "openai:NAME, openai-responses:NAME, anthropic:NAME, openai-compat:NAME, local or local:FILE.gguf "
     "(default: what POWER_LOOP_MODEL and its kin configure, else local)"
 )
 _TOOL = (

@@ -12,7 +12,7 @@ from power_loop.cli.lookup import find_session, open_existing
 from power_loop.cli.safe import safe, safe_line
 from power_loop.cli.screen import Screen, plain
 from power_loop.cli.tables import journal_document, journal_table, session_table, status_text
-from power_loop.cli.words import age, call_text, day, money, tokens
+from power_loop.cli.words import age, attached, call_text, day, money, tokens
 from power_loop.decisions.state import State
 from power_loop.engine.journal import load_state
 from power_loop.face.config import SessionInfo
@@ -124,6 +124,8 @@ def _print_messages(screen: Screen, state: State) -> None:
         screen.out.print(Text.assemble((f"{message.role}", _ROLE_STYLES[message.role]), _name(message)))
         if text := message.text.rstrip():
             screen.out.print(Text(safe(_shortened(message, text))))
+        for file in attached(message.content):
+            screen.out.print(Text(file, "dim"))
         for call in message.tool_calls:
             screen.out.print(Text(f"→ {call_text(call.name, call.arguments, 400)}", "yellow"))
         screen.out.print()

@@ -9,7 +9,10 @@ from typing import Any
 from power_loop.cli.safe import safe_line
 from power_loop.facts import jsontext
 from power_loop.facts.entries import (
+    BudgetReached,
     Cancelled,
+    Compacted,
+    CompactionSkipped,
     DefinitionChanged,
     Erased,
     InputReceived,
@@ -17,6 +20,7 @@ from power_loop.facts.entries import (
     ModelFailed,
     ModelReplied,
     Note,
+    OutputChecked,
     Pruned,
     RecordedCall,
     ReplyEdited,
@@ -31,11 +35,13 @@ from power_loop.facts.entries import (
 )
 from power_loop.facts.errors import PowerLoopError
 from power_loop.facts.journal import Entry
-from power_loop.facts.messages import Content, text_of
+from power_loop.facts.messages import Content, Document, Image, text_of
 from power_loop.facts.usage import LLMTokenUsage
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _KILO = 1000
+_SHOWN_MS = 50
+"""Milliseconds from which on a duration is shown: less would read 0.0 s."""
 _WORDS = 120
 """Characters of a text that a line of a table quotes."""
 
@@ -107,8 +113,24 @@ def describe(entry: Entry) -> str:
     return tell(fact) if tell is not None else safe_line(entry.body, _WORDS)
 
 
+def attached(content: Content) -> list[str]:
+    """Return the images and documents of a content, each in a few words."""
+    blocks = () if isinstance(content, str) else content
+    return [
+        safe_line(f"[{_name_of(block)}, {block.media_type}, {size(block.size)}]")
+        for block in blocks
+        if isinstance(block, Image | Document)
+    ]
+
+
+def _name_of(block: Image | Document) -> str:
+    return "image" if isinstance(block, Image) else f"document {block.name}".rstrip()
+
+
 def _content(content: Content) -> str:
-    return quoted(text_of(content))
+    files = attached(content)
+    said = [quoted(text)] if (text := text_of(content)) or not files else []
+    return " ".join([*said, *files])
 
 
 def _opened(fact: SessionOpened) -> str:
@@ -132,7 +154,16 @@ def _definition(fact: DefinitionChanged) -> str:
 
 
 def _called(fact: ModelCalled) -> str:
-    return f"attempt {fact.attempt}" + (", the last word at the round limit" if fact.wrap_up else "")
+    why = ", for a summary" if fact.purpose == "summary" else ""
+    why += ", the last word at the round limit" if fact.wrap_up else ""
+    held = f", {_dollars(fact.reserved)} set aside" if fact.reserved else ""
+    return f"attempt {fact.attempt}{why}{held}"
+
+
+def _dollars(figure: str) -> str:
+    """Return a recorded figure without the zeros at its end."""
+    text = safe_line(figure)
+    return f"${text.rstrip('0').rstrip('.') if '.' in text else text}"
 
 
 def _model_failed(fact: ModelFailed) -> str:
@@ -158,7 +189,7 @@ def _tool_started(fact: ToolStarted) -> str:
 
 
 def _tool_finished(fact: ToolFinished) -> str:
-    took = f" in {fact.duration_ms / 1000:.1f} s" if fact.duration_ms else ""
+    took = f" in {fact.duration_ms / 1000:.1f} s" if fact.duration_ms >= _SHOWN_MS else ""
     return f"{safe_line(fact.name)}, {safe_line(fact.call)}, {fact.outcome}{took}: {_content(fact.content)}"
 
 
@@ -168,6 +199,29 @@ def _result_edited(fact: ResultEdited) -> str:
 
 def _note(fact: Note) -> str:
     return f"{safe_line(fact.topic)}: {quoted(fact.text)}"
+
+
+def _output(fact: OutputChecked) -> str:
+    if fact.ok:
+        return f"fits: {safe_line(fact.text, _WORDS)}" if fact.text else "fits"
+    then = "no further try" if fact.final else f"repair {fact.repairs + 1}"
+    return f"does not fit, {then}: {quoted(fact.problem)}"
+
+
+def _compacted(fact: Compacted) -> str:
+    folded = f"entries {fact.from_seq} to {fact.to_seq}" if fact.from_seq else f"{fact.stop - fact.start} messages"
+    figures = f"about {fact.before_tokens:,} tokens became {fact.after_tokens:,}"
+    told = fact.summary.partition("\n\n")[2].rpartition("\n")[0]  # without what stands around it in every note
+    return f"{folded} folded, {figures} ({fact.trigger}): {quoted(told or fact.summary)}"
+
+
+def _compaction_skipped(fact: CompactionSkipped) -> str:
+    return fact.code + (f": {safe_line(fact.reason, _WORDS)}" if fact.reason else "")
+
+
+def _budget(fact: BudgetReached) -> str:
+    unit = {"cost": "US dollars"}.get(fact.unit, fact.unit)
+    return f"{safe_line(fact.spent)} of {safe_line(fact.limit)} {unit} spent in this {fact.scope}"
 
 
 def _skipped(fact: RoundSkipped) -> str:
@@ -192,7 +246,8 @@ def _pruned(fact: Pruned) -> str:
 
 
 def _erased(fact: Erased) -> str:
-    return f"the content of entry {fact.target}" + (f": {safe_line(fact.reason, _WORDS)}" if fact.reason else "")
+    parts = f"messages {', '.join(map(str, fact.parts))}" if fact.parts else "the content"
+    return f"{parts} of entry {fact.target}" + (f": {safe_line(fact.reason, _WORDS)}" if fact.reason else "")
 
 
 _TELLERS: Mapping[type | None, Callable[[Any], str]] = {
@@ -208,7 +263,11 @@ _TELLERS: Mapping[type | None, Callable[[Any], str]] = {
     ToolFinished: _tool_finished,
     ResultEdited: _result_edited,
     Note: _note,
+    OutputChecked: _output,
     RoundSkipped: _skipped,
+    Compacted: _compacted,
+    CompactionSkipped: _compaction_skipped,
+    BudgetReached: _budget,
     ViewEdited: _view,
     Cancelled: _cancelled,
     RunEnded: _ended,

@@ -50,4 +50,4 @@ def _units(messages: Sequence[_Message]) -> Iterator[list[_Message]]:
 
 
 def _tokens(messages: Sequence[_Message]) -> int:
-    return estimate_tokens([to_message(message) for message in messages])
+    return estimate_tokens(messages)

@@ -4,10 +4,21 @@ The weights are a fit to what models report for English, Chinese and program tex
 error that is left). The kernel calibrates them with each reply's reported usage, so what counts is that they err alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from power_loop.facts import jsontext
-from power_loop.facts.messages import AgentMessage, Block, CallSlot, Content, Document, Image, Reasoning, Text
+from power_loop.facts.messages import (
+    AgentMessage,
+    Block,
+    CallSlot,
+    Content,
+    Document,
+    Image,
+    Reasoning,
+    Text,
+    to_message,
+)
 
 PER_MESSAGE = 4
 """Tokens that a message costs besides what it says."""
@@ -37,16 +48,17 @@ def estimate_text_tokens(text: str) -> int:
     return round(sampled * length / (_SAMPLES * _SAMPLE))
 
 
-def estimate_message_tokens(message: AgentMessage) -> int:
-    """Estimate the tokens of a message, its calls included."""
+def estimate_message_tokens(message: AgentMessage | Mapping[str, Any]) -> int:
+    """Estimate the tokens of a message or an OpenAI Chat dict, its calls included. Raises InvalidInputError."""
+    message = to_message(message)
     tokens = PER_MESSAGE + _content_tokens(message.content)
     for call in message.tool_calls:
         tokens += PER_MESSAGE + estimate_text_tokens(call.name) + estimate_text_tokens(jsontext.encode(call.arguments))
     return tokens + (estimate_text_tokens(message.name) if message.name else 0)
 
 
-def estimate_tokens(messages: Iterable[AgentMessage]) -> int:
-    """Estimate the tokens of messages together."""
+def estimate_tokens(messages: Iterable[AgentMessage | Mapping[str, Any]]) -> int:
+    """Estimate the tokens of messages together: AgentMessages or OpenAI Chat dicts. Raises InvalidInputError."""
     return sum(map(estimate_message_tokens, messages))
 
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from power_loop.facts.errors import InvalidRequestError
+from power_loop.facts.media import PDF
 from power_loop.facts.messages import AgentMessage, Block, Document, Image, Text
 from power_loop.ports.llm import LLMRequest
 
@@ -15,7 +16,6 @@ Media: TypeAlias = Mapping[str, bytes]
 """Bytes by content address."""
 NO_MEDIA: Final[Media] = MappingProxyType({})
 
-PDF = "application/pdf"
 _NAMELESS = "unnamed"
 
 
@@ -29,6 +29,17 @@ def media_in(message: AgentMessage) -> list[Image | Document]:
     if isinstance(message.content, str):
         return []
     return [block for block in message.content if isinstance(block, Image | Document)]
+
+
+def shown_in(message: AgentMessage) -> list[Text | Image | Document]:
+    """Return what of a message's content is sent as parts, in order: text that is not empty, images, documents."""
+    if isinstance(message.content, str):
+        return []
+    return [
+        block
+        for block in message.content
+        if isinstance(block, Image | Document) or (isinstance(block, Text) and block.text)
+    ]
 
 
 async def media_of(

@@ -11,7 +11,7 @@ import msgspec
 
 from power_loop.facts.messages import AgentMessage, Block, Document, Image, MessageRole, Text, reasoning_of
 from power_loop.llms.encoding import BodyEncoder, as_list
-from power_loop.llms.media import NO_MEDIA, Documents, Media, data_url, file_name, media_in, with_text
+from power_loop.llms.media import NO_MEDIA, Documents, Media, data_url, file_name, media_in, shown_in, with_text
 from power_loop.llms.message_cache import MessageCache
 from power_loop.ports.llm import LLMRequest
 from power_loop.ports.tools import ToolDefinition
@@ -107,13 +107,7 @@ class RequestEncoder(BodyEncoder):
         return {"role": "user", "content": [label, *parts]}
 
     def _parts(self, message: AgentMessage, media: Media) -> list[dict[str, Any]]:
-        blocks = message.content if isinstance(message.content, tuple) else ()
-        shown = [
-            block
-            for block in blocks
-            if (block.text if isinstance(block, Text) else isinstance(block, Image | Document))
-        ]
-        return [self._part(block, media) for block in shown]
+        return [self._part(block, media) for block in shown_in(message)]
 
     def _part(self, block: Block, media: Media) -> dict[str, Any]:
         block = with_text(block, self._documents, media)
