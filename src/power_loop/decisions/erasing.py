@@ -1,6 +1,6 @@
 """Erasing a message: which entries hold its content, and whether they may lose it. Pure."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -8,7 +8,6 @@ import msgspec
 
 from power_loop.decisions.endings import LIMIT_HEAD
 from power_loop.decisions.events import reply_seq
-from power_loop.decisions.outputs import OUTPUT_REPAIR
 from power_loop.decisions.state import State
 from power_loop.facts.entries import (
     Compacted,
@@ -124,18 +123,18 @@ def _checks(entries: Sequence[Entry], message: tuple[str, object]) -> list[Entry
     after = [entry for entry in entries if entry.seq > reply]
     until = next((entry.seq for entry in after if entry.kind == ModelReplied.kind), None)
     before = [entry for entry in after if until is None or entry.seq < until]
-    checks = [entry for entry in before if isinstance(entry.fact, OutputChecked)]
-    calls = {entry.fact.call for entry in checks if isinstance(entry.fact, OutputChecked) and not entry.fact.ok}
-    return checks + [entry for entry in before if _tells_of(entry, calls)]
+    checks = [entry for entry in before if entry.kind == OutputChecked.kind]
+    refused = [fact for entry in checks if isinstance(fact := entry.fact, OutputChecked) and fact.problem]
+    return checks + [entry for entry in before if _tells_of(entry, refused)]
 
 
-def _tells_of(entry: Entry, calls: Container[str | None]) -> bool:
-    """Tell whether an entry says to the model what was wrong with an output; ``calls`` gave it."""
+def _tells_of(entry: Entry, refused: Sequence[OutputChecked]) -> bool:
+    """Tell whether an entry says to the model what was wrong with an output."""
     match entry.fact:
         case ToolFinished(call=call):
-            return call in calls
-        case Note(topic=topic):
-            return topic == OUTPUT_REPAIR
+            return any(check.call == call for check in refused)
+        case Note(text=text):
+            return any(check.problem in text for check in refused)
     return False
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from power_loop.decisions.carried import fold
-from power_loop.decisions.folding import objection, older_note, safe_cuts
+from power_loop.decisions.folding import objection, older_note, safe_cuts, unheard_input
 from power_loop.decisions.steps import Compact
 from power_loop.decisions.todos import snapshot_text
 from power_loop.engine.budget import reservation
@@ -94,7 +94,7 @@ def _request(step: Compact, run: Run, calls: "_Calls") -> CompactionRequest:
     return CompactionRequest(
         session_id=run.session_id,
         messages=tuple(state.messages),
-        cuts=safe_cuts(state.messages),
+        cuts=safe_cuts(state.messages, unheard_input(state)),
         sizes=tuple(map(state.size.of, state.messages)),
         limit=min(run.limits.recorded.compact_at or tokens, tokens),
         window=DEFAULT_CONTEXT_WINDOW if model is None else model.context_window,
