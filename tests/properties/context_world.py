@@ -14,6 +14,7 @@ from property_world import Drive, ProcessStore, World
 
 from power_loop import (
     AgentLoopConfig,
+    InvalidRequestError,
     LLMContextTooLong,
     LLMOverloaded,
     LLMRateLimited,
@@ -214,7 +215,6 @@ class ContextModel:
 
     async def complete(self, request: LLMRequest, *, on_delta: OnDelta = ignore_delta) -> LLMResponse:
         """Check the request, let happen what is planned, and say the next line."""
-        validate_request(request)
         world, drive = self.world, self.world.drive
         session = drive.session
         summary = request.system_prompt == SUMMARY_PROMPT
@@ -276,6 +276,10 @@ class ContextModel:
         if not isinstance(called, ModelCalled) or (called.purpose == "summary") is not summary:
             wrong.append(f"P4: the model is called, but the last entry is {called}")
             return
+        try:
+            validate_request(request)
+        except InvalidRequestError as error:
+            wrong.append(f"P5: {error}")
         if summary:
             return
         news = {entry.kind for entry in entries if entry.seq > self._seen.get(session, 0)}

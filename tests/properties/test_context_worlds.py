@@ -218,6 +218,7 @@ class Life:
                 await self._send(name, "short", False, [], [])
             await self.check()
             await self._look(name)
+            assert not await self.world.store.inbox(name)
 
     async def close(self) -> None:
         """What a closed session leaves behind is nothing."""
