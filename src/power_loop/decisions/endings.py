@@ -8,6 +8,8 @@ from power_loop.facts.errors import StructuredOutputError
 BY_USER = "cancelled"
 """The reason that a cancel has when nobody gave one."""
 _UNITS = {"tokens": "tokens", "seconds": "seconds", "cost": "US dollars"}
+LIMIT_HEAD = "[hit_round_limit]\n"
+"""What stands before the last reply in the final text of a run that came to its round limit."""
 _KEEPS_CALLS = frozenset({"pending_tools"})
 
 
@@ -42,7 +44,7 @@ def _final_text(state: State, status: RunStatus, reason: str, error: ErrorRecord
     if status == "cancelled":
         return "[cancelled by user]" if reason == BY_USER else f"[cancelled: {reason}]"
     if status == "hit_round_limit":
-        return f"[hit_round_limit]\n{_said_last(state)}"
+        return f"{LIMIT_HEAD}{_said_last(state)}"
     if error is not None and error.code == StructuredOutputError.code:
         return None
     return _limit_text(state, status) or _failure_text(status, error)

@@ -81,15 +81,26 @@ def folding_is_over(state: "State") -> bool:
     return (folding.pressed and (folding.refused or folding.folded)) or folding.useless >= MAX_USELESS
 
 
-def safe_cuts(messages: Sequence[AgentMessage]) -> tuple[int, ...]:
+def safe_cuts(messages: Sequence[AgentMessage], unheard: int | None = None) -> tuple[int, ...]:
     """Return the places where a view may be cut: in front of every message that is no result.
 
     Its end is one too, unless the newest message is an input or a note, which is not to be folded before it is heard.
+    For that reason none lies behind the place ``unheard``, where :func:`unheard_input` stands.
     """
     cuts = [index for index, message in enumerate(messages) if message.role is not MessageRole.TOOL]
     if messages and messages[-1].role in {MessageRole.TOOL, MessageRole.ASSISTANT}:
         cuts.append(len(messages))
-    return tuple(cuts)
+    return tuple(cut for cut in cuts if unheard is None or cut <= unheard)
+
+
+def unheard_input(state: "State") -> int | None:
+    """Return the place of the newest input where no reply stands behind it; notes may."""
+    for place in range(len(state.messages) - 1, -1, -1):
+        if state.messages[place].role is MessageRole.ASSISTANT:
+            return None
+        if state.seqs[place] == state.told.newest:
+            return place
+    return None
 
 
 def note_of(summary: str) -> AgentMessage:
@@ -116,7 +127,7 @@ def objection(plan: CompactionPlan, state: "State") -> str | None:
         return "its summary is empty"
     if not 0 <= start < stop <= len(state.messages):
         return f"messages[{start}:{stop}] is no part of a view of {len(state.messages)} messages"
-    cuts = safe_cuts(state.messages)
+    cuts = safe_cuts(state.messages, unheard_input(state))
     if start not in cuts or stop not in cuts:
         return f"messages[{start}:{stop}] would part a call from its result, or fold what the model has not heard yet"
     note = older_note(state.messages, state.seqs, state.compacted)

@@ -79,7 +79,7 @@ class Spent(msgspec.Struct):
 
     def failed(self, fact: ModelFailed) -> None:
         """Take in a call that failed."""
-        if fact.code in UNSETTLED:
+        if fact.unsettled or fact.code in UNSETTLED:
             self.lost()
         self.paid(fact.usage, fact.cost)
 
@@ -120,11 +120,14 @@ def allowance(state: "State", limits: Limits) -> Allowance:
 
 
 def spent(state: "State", scope: BudgetScope) -> tuple[int, Decimal, float]:
-    """Return tokens, cost in US dollars and seconds that a scope has spent, unknown costs as they were set aside."""
+    """Return tokens, cost in US dollars and seconds that a scope has spent, unknown costs as they were set aside.
+
+    What is set aside counts too: a compactor may make several calls before any of them is settled.
+    """
     tally = state.spent.since_input if scope == "run" else state.spent.total
     return (
-        tally.usage.total_tokens + tally.lost_tokens,
-        (tally.cost or Decimal(0)) + tally.lost_cost,
+        tally.usage.total_tokens + tally.lost_tokens + tally.open_tokens,
+        (tally.cost or Decimal(0)) + tally.lost_cost + tally.open_cost,
         tally.seconds,
     )
 

@@ -343,6 +343,8 @@ class State(msgspec.Struct):
     def _compaction_skipped(self, entry: Entry) -> None:
         fact = _of(entry, CompactionSkipped)
         self.folding.skipped(fact)
+        if fact.unsettled:
+            self.spent.lost()
         self._folding_settled(fact)
 
     def _folding_settled(self, fact: Compacted | CompactionSkipped) -> None:
@@ -362,6 +364,8 @@ class State(msgspec.Struct):
     def _run_ended(self, entry: Entry) -> None:
         self.ended_entry = entry
         self.run_open = False
+        if self.in_flight:
+            self.spent.lost()
         self.in_flight = False
         self.reply_fresh = False
         if '"elapsed_ms":' in entry.body:

@@ -26,7 +26,12 @@ class Todos(msgspec.Struct, frozen=True):
         return Todos(self.items, self.silent + 1) if self.items else self
 
     def written(self, arguments: dict[str, Any]) -> "Todos":
-        """Return what follows from a successful todo call with these arguments; unreadable ones change nothing."""
+        """Return what follows from a successful todo call with these arguments; unreadable ones change nothing.
+
+        Of a call that was erased no list is left.
+        """
+        if "items" not in arguments:
+            return Todos()
         try:
             return Todos(parse_todos(arguments.get("items")))
         except ValueError:

@@ -14,7 +14,7 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``since`` is the seq of the first input that is answered now: what memory is told of a run begins there.
     ``recall_due``: behind the newest input stands neither a note of memory nor a model call. ``behind`` counts the
-    notes behind the newest input.
+    notes behind the newest input, whose seq is ``newest``.
     """
 
     todos: Todos = Todos()
@@ -22,14 +22,18 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     since: int = 0
     recall_due: bool = False
     behind: int = 0
+    newest: int = 0
 
     def asked(self, seq: int, *, more: bool) -> "Told":
         """Return what follows from an input at ``seq``; ``more``: what came before is not answered yet."""
-        return Told(self.todos, self.definition, self.since if more and self.since else seq, recall_due=True)
+        since = self.since if more and self.since else seq
+        return Told(self.todos, self.definition, since, recall_due=True, newest=seq)
 
     def called(self) -> "Told":
         """Return what follows from a model call, or from a round that a hook used up instead."""
-        return Told(self.todos, self.definition, self.since) if self.recall_due else self
+        if not self.recall_due:
+            return self
+        return Told(self.todos, self.definition, self.since, newest=self.newest)
 
     def replied(self) -> "Told":
         """Return what follows from a reply."""

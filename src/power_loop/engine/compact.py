@@ -3,7 +3,7 @@
 import msgspec
 
 from power_loop.decisions.carried import fold
-from power_loop.decisions.folding import objection, older_note, safe_cuts
+from power_loop.decisions.folding import objection, older_note, safe_cuts, unheard_input
 from power_loop.decisions.steps import Compact
 from power_loop.decisions.todos import snapshot_text
 from power_loop.engine.budget import reservation
@@ -43,10 +43,14 @@ async def _attempt(step: Compact, run: Run, compactor: Compactor, calls: "_Calls
         with run.interrupt, run.deadline.within(run.call_time_left()):
             plan: object = await compactor.compact(_request(step, run, calls))  # a host's need not be typed
     except Interrupted:
-        return [calls.skipped("cancelled")]
+        return [calls.skipped("cancelled", unsettled=True)]
     except _OverBudget as over:
         return [calls.skipped("budget_exceeded"), over.fact]
-    except (Redirected, StoreError, SessionError):
+    except Redirected:
+        if calls.made:
+            run.stage(calls.skipped("cancelled"))
+        raise
+    except (StoreError, SessionError):
         raise
     except Exception as error:  # noqa: BLE001 -- a host's compactor may raise anything; each failure is a recorded fact
         return [_failure(step, run, calls, error)]
@@ -79,7 +83,7 @@ def _failure(step: Compact, run: Run, calls: "_Calls", error: Exception) -> Fact
         if failed.retry:
             return msgspec.structs.replace(failed, purpose="summary", usage=calls.usage, cost=calls.cost)
         run.call_settled()
-        return calls.skipped(failed.code, failed.message)
+        return calls.skipped(failed.code, failed.message, unsettled=failed.unsettled)
     run.call_settled()
     return calls.skipped(CompactionFailed.code, clean(f"{type(error).__name__}: {error}"[:500])[0])
 
@@ -90,7 +94,7 @@ def _request(step: Compact, run: Run, calls: "_Calls") -> CompactionRequest:
     return CompactionRequest(
         session_id=run.session_id,
         messages=tuple(state.messages),
-        cuts=safe_cuts(state.messages),
+        cuts=safe_cuts(state.messages, unheard_input(state)),
         sizes=tuple(map(state.size.of, state.messages)),
         limit=min(run.limits.recorded.compact_at or tokens, tokens),
         window=DEFAULT_CONTEXT_WINDOW if model is None else model.context_window,
@@ -116,6 +120,7 @@ class _Calls:
         self.usage = LLMTokenUsage()
         self.cost: str | None = None
         self.model = ""
+        self.made = 0
         self._step = step
         self._run = run
 
@@ -142,12 +147,13 @@ class _Calls:
         return response.text
 
     def _take(self, response: LLMResponse) -> None:
+        self.made += 1
         self.usage += response.usage
         total = add_cost(add_cost(None, self.cost), response.cost)
         self.cost = None if total is None else f"{total:f}"
         self.model = response.model
 
-    def skipped(self, code: str, reason: str = "") -> CompactionSkipped:
+    def skipped(self, code: str, reason: str = "", *, unsettled: bool = False) -> CompactionSkipped:
         """Make the fact that nothing was folded, with what trying has cost."""
         state = self._run.state
-        return CompactionSkipped(code, reason, state.size.tokens(state.messages), self.usage, self.cost)
+        return CompactionSkipped(code, reason, state.size.tokens(state.messages), self.usage, self.cost, unsettled)

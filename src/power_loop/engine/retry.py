@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from power_loop.decisions.spending import UNSETTLED
 from power_loop.engine.cancellation import CancellationToken
 from power_loop.facts.entries import ModelFailed
 from power_loop.facts.errors import ConfigError, LLMError, LLMRetryExhausted, LLMTimeout, PowerLoopError
@@ -63,7 +64,7 @@ class LLMRetryPolicy(msgspec.Struct, frozen=True):
 def failed_attempt(error: Exception, attempt: int, policy: LLMRetryPolicy, remaining: float | None) -> ModelFailed:
     """Decide what follows a failed attempt; ``remaining`` are the seconds that ``total_timeout`` leaves."""
     code = error.code if isinstance(error, PowerLoopError) else LLMError.code
-    message, kind = str(error)[:500], type(error).__name__
+    message, kind, unsettled = str(error)[:500], type(error).__name__, code in UNSETTLED
     if policy.retries(error):
         if attempt < policy.max_attempts:
             delay = policy.pause(attempt, error)
@@ -74,7 +75,7 @@ def failed_attempt(error: Exception, attempt: int, policy: LLMRetryPolicy, remai
             code = "llm_timeout"
         else:
             code = "llm_retry_exhausted"
-    return ModelFailed(attempt, code, message, kind, max_attempts=policy.max_attempts)
+    return ModelFailed(attempt, code, message, kind, max_attempts=policy.max_attempts, unsettled=unsettled)
 
 
 async def with_retry(

@@ -150,7 +150,8 @@ class ModelCalled(Fact, frozen=True):
 class ModelFailed(Fact, frozen=True):
     """The call gave no usable reply. With ``retry`` another attempt follows after ``delay`` seconds.
 
-    ``usage`` and ``cost`` are what the provider is known to charge for it all the same.
+    ``usage`` and ``cost`` are what the provider is known to charge for it all the same; ``unsettled``: it may charge
+    for what nobody knows.
     """
 
     kind = "model_failed"
@@ -164,6 +165,7 @@ class ModelFailed(Fact, frozen=True):
     purpose: CallPurpose = "reply"
     usage: LLMTokenUsage = LLMTokenUsage()
     cost: str | None = None
+    unsettled: bool = False
 
 
 class RecordedCall(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -318,7 +320,10 @@ class Compacted(Fact, frozen=True):
 
 
 class CompactionSkipped(Fact, frozen=True):
-    """A compaction that was due came to nothing; the view is as it was, of about ``tokens`` tokens."""
+    """A compaction that was due came to nothing; the view is as it was, of about ``tokens`` tokens.
+
+    ``unsettled``: its last call was cut off, and nobody knows what it costs.
+    """
 
     kind = "compaction_skipped"
     code: str
@@ -326,6 +331,7 @@ class CompactionSkipped(Fact, frozen=True):
     tokens: int = 0
     usage: LLMTokenUsage = LLMTokenUsage()
     cost: str | None = None
+    unsettled: bool = False
 
 
 class BudgetReached(Fact, frozen=True):

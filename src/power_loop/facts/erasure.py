@@ -45,7 +45,8 @@ def erased_body(kind: str, body: str, version: int = 1, parts: Sequence[int] = (
     It decodes to the same kind. Content that was empty stays empty, so that a history keeps its messages and their
     number. Calls keep id and name and lose their arguments: erase no reply whose calls are still open, or they would
     run without. With ``parts`` only these messages go, by place, of an entry that holds several (``view_edited``,
-    ``compacted``, whose summary goes with its note). Raises InvalidInputError for a kind without content of its own,
+    ``compacted``, whose summary goes with its note; the place behind the last is what it carries over of todo list and
+    output). Raises InvalidInputError for a kind without content of its own,
     JournalTooNew, StoreCorrupt.
     """
     whole, some = _ERASERS.get(kind), _PART_ERASERS.get(kind)
@@ -97,7 +98,17 @@ def _started(fact: ToolStarted) -> Fact:
 
 def _fold(fact: Compacted) -> Fact:
     """Erase the summary and every message that was kept: any of them may repeat what has to go."""
-    return _replace(fact, summary=_gone(fact.summary), view=tuple(map(_message, fact.view)))
+    view = tuple(map(_message, fact.view))
+    return _replace(fact, summary=_gone(fact.summary), view=view, carried=_carried(fact.carried))
+
+
+def _carried(carried: dict[str, Any]) -> dict[str, Any]:
+    """Erase what is carried of what was said: the todo list, and the output that was checked last."""
+    told = {name: value for name, value in carried.get("told", {}).items() if name != "todos"}
+    output = dict(carried.get("output", {}))
+    output |= {name: ERASED if name == "problem" else "" for name in ("text", "problem") if output.get(name)}
+    known = {"told": told, "output": output}
+    return carried | {name: value for name, value in known.items() if name in carried}
 
 
 def _some(messages: tuple[AgentMessage, ...], parts: Sequence[int]) -> tuple[AgentMessage, ...]:
@@ -111,7 +122,12 @@ def _edit_parts(fact: ViewEdited, parts: Sequence[int]) -> Fact:
 def _fold_parts(fact: Compacted, parts: Sequence[int]) -> Fact:
     """Erase messages that were kept; the one that no older entry said is the note that tells the summary."""
     told = any(at in parts and seq == 0 for at, seq in enumerate(fact.seqs))
-    return _replace(fact, summary=_gone(fact.summary) if told else fact.summary, view=_some(fact.view, parts))
+    return _replace(
+        fact,
+        summary=_gone(fact.summary) if told else fact.summary,
+        view=_some(fact.view, parts),
+        carried=_carried(fact.carried) if len(fact.view) in parts else fact.carried,
+    )
 
 
 def _ended(fact: RunEnded) -> Fact:
