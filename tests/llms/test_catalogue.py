@@ -177,6 +177,7 @@ def test_fields_are_overridden_one_by_one():
         inputs=frozenset({"text", "image"}),
         prices=Prices(Decimal("0.1"), Decimal("0.2")),
         known=True,
+        inputs_known=True,
     )
 
 

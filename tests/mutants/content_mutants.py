@@ -43,6 +43,24 @@ CONTENT = (
         f"{READERS}::test_a_search_does_not_find_itself",
     ),
     mutant(
+        "a model without eyes is sent images", "P5", "llms/remote.py", "if taken is not request.messages:", "if False:",
+        "tests/llms/test_words_for_media.py::test_a_model_without_eyes_is_told_of_an_image_in_words",
+    ),
+    mutant(
+        "cache markers too far apart", "P20", "llms/anthropic_markers.py", "MAX_GAP: Final = 15", "MAX_GAP: Final = 25",
+        "tests/llms/test_prefix.py",
+    ),
+    mutant(
+        "tools taken away at the round limit", "P20", "engine/call_model.py",
+        "tools=definition.tools,", "tools=() if step.wrap_up else definition.tools,",
+        "tests/llms/test_prefix.py",
+    ),
+    mutant(
+        "connections without TLS are shared", "P3", "llms/clients.py",
+        'headers["Connection"] = "close"', 'headers["X-Connection"] = "close"',
+        "tests/llms/test_connections.py",
+    ),
+    mutant(
         "a URL may lead home", "P17", "content/fetch.py",
         "if not target.trusted and not all(map(is_public, addresses)):", "if False:",
         f"{FETCH}::test_a_name_that_leads_home_is_refused_unless_its_origin_is_named",

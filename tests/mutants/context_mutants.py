@@ -4,6 +4,7 @@ from mutants import mutant
 
 FOLD = "tests/compaction/test_compaction.py"
 BUDGET = "tests/compaction/test_budgets.py"
+FINDS = "tests/properties/test_context_finds.py"
 KILLS = "tests/crash/test_kill_points.py"
 
 CONTEXT = (
@@ -53,7 +54,22 @@ CONTEXT = (
         "await run.commit(\n            ModelCalled(", "run.stage(\n            ModelCalled(",
         f"{KILLS}::test_a_summary_that_keeps_killing_its_process_ends_as_a_crash_loop",
     ),
+    mutant(
+        "an input is folded with a note behind it", "P5", "decisions/folding.py",
+        "if unheard is None or cut <= unheard)", ")",
+        f"{FINDS}::test_an_input_with_a_note_behind_it_is_not_folded_before_it_is_heard",
+    ),
+    mutant(
+        "what a compaction paid before a cancel is lost", "P17", "engine/compact.py",
+        "        if calls.made:", "        if False:",
+        f"{FINDS}::test_what_a_compaction_has_paid_before_a_cancel_is_counted",
+    ),
     # -- budgets
+    mutant(
+        "a last attempt that stalled costs nothing", "P17", "decisions/spending.py",
+        "if fact.unsettled or fact.code in UNSETTLED:", "if fact.code in UNSETTLED:",
+        f"{FINDS}::test_a_last_attempt_that_stalled_counts_as_it_was_set_aside",
+    ),
     mutant(
         "reservation not settled", "P17", "decisions/spending.py",
         "if self.open_tokens or self.open_cost:", "if False:",

@@ -279,7 +279,7 @@ class Driver:
     def _needs_text(self) -> bool:
         """Tell whether the model is known to take no PDF files."""
         info = self._llm.describe() if isinstance(self._llm, DescribedLLM) else None
-        return info is not None and info.known and "pdf" not in info.inputs
+        return info is not None and info.inputs_known and "pdf" not in info.inputs
 
     def _defined(self) -> Definition:
         tools = tuple(self._registry.definitions())

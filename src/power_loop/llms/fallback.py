@@ -175,6 +175,7 @@ def tightest(infos: Sequence[ModelInfo]) -> ModelInfo:
         native_schema=all(info.native_schema for info in infos),
         prices=dearest([info.prices for info in infos]),
         known=all(info.known for info in infos),
+        inputs_known=all(info.inputs_known for info in infos),
     )
 
 

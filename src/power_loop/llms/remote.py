@@ -14,9 +14,10 @@ from power_loop.llms.explain import Explainer
 from power_loop.llms.provider import LLMProviderConfig
 from power_loop.llms.redaction import redact
 from power_loop.llms.wire import Wire
+from power_loop.llms.words_for_media import WordsForMedia
 from power_loop.ports.cost import cost_text
 from power_loop.ports.llm import LLMRequest, LLMResponse, OnDelta, ignore_delta
-from power_loop.ports.models import ModelInfo, Prices
+from power_loop.ports.models import ModelInfo
 
 
 class RemoteLLM(ABC):
@@ -46,6 +47,7 @@ class RemoteLLM(ABC):
         self.max_retries = max_retries
         self._model_info = model_info
         self._described = False
+        self._words = WordsForMedia()
         self._pool = ClientPool(endpoint, self._SDK)
         self._explain = Explainer(model, self.base_url, idle_timeout=idle_timeout, secrets=endpoint.secrets)
         self._wire = self._WIRE(self._PATH, self._pool, self._explain, idle_timeout=idle_timeout, client=client)
@@ -60,8 +62,12 @@ class RemoteLLM(ABC):
         MissingExtraError without the SDK, ConfigError as ``describe``, and what ``request.blobs`` raises. Cancelling
         the task closes the connection.
         """
+        info = await self._info(request.model)  # before the call: a cancel here must not hit a paid reply
+        taken = self._words.apply(request.messages, info)
+        if taken is not request.messages:
+            request = msgspec.structs.replace(request, messages=taken)
         body = self._encoder.encode(request, await self._encoder.media(request))
-        prices = await self._prices(request.model)  # before the call: a cancel here must not hit a paid reply
+        prices = info.prices
         response = await self._wire.within(self.timeout, self._call(body, on_delta))
         if prices is None or not (response.usage.input_tokens or response.usage.output_tokens):
             return response
@@ -79,11 +85,11 @@ class RemoteLLM(ABC):
         """
         return lookup(model or self.model, self.base_url, self._model_info, wire=self._FORMAT)
 
-    async def _prices(self, model: str | None) -> Prices | None:
+    async def _info(self, model: str | None) -> ModelInfo:
         if not self._described:
             await asyncio.to_thread(self.describe, model)  # loads data, and leases must be renewed meanwhile
             self._described = True
-        return self.describe(model).prices
+        return self.describe(model)
 
     @abstractmethod
     async def _call(self, body: bytes, on_delta: OnDelta) -> LLMResponse:

@@ -25,7 +25,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
     ``context_window`` is what request and reply may have together, ``max_output`` what a reply may have, both in
     tokens; None: unknown. ``native_schema``: the provider itself holds replies to a JSON schema. ``known``: the
-    figures are this model's, not safe defaults. ``prices`` None: unknown, and costs cannot be told.
+    figures are this model's, not safe defaults; ``inputs_known``: so are the inputs, and nothing else is sent to it.
+    ``prices`` None: unknown, and costs cannot be told.
     """
 
     name: str = ""
@@ -36,3 +37,4 @@ class ModelInfo(msgspec.Struct, frozen=True):
     native_schema: bool = False
     prices: Prices | None = None
     known: bool = False
+    inputs_known: bool = False

@@ -82,6 +82,7 @@ def _listed(model: str, name: ModelName) -> ModelInfo:
         info,
         max_output=family.max_output,
         inputs=family.inputs,
+        inputs_known=True,
         tools=family.tools,
         native_schema=family.native_schema,
     )
@@ -116,4 +117,8 @@ def _replaced(info: ModelInfo, fields: Mapping[str, Any]) -> ModelInfo:
     if checked.context_window < 1 or (checked.max_output is not None and checked.max_output < 1):
         raise ConfigError(f"An override of model {info.name!r} leaves it no tokens.", field="overrides")
     values = {name: getattr(checked, name) for name in fields} | kept
-    return msgspec.structs.replace(info, **{"known": info.known or "context_window" in fields, **values})
+    stated = {
+        "known": info.known or "context_window" in fields,
+        "inputs_known": info.inputs_known or "inputs" in fields,
+    }
+    return msgspec.structs.replace(info, **{**stated, **values})
