@@ -232,6 +232,13 @@ def test_the_environment_takes_away_and_overrides_win():
     assert lookup("gpt-5-mini", "openai", kept, env=env).inputs == {"text", "image"}
 
 
+def test_what_the_environment_grants_takes_nothing_away():
+    granted = lookup("nobody-1", "openai-compat", env={"POWER_LOOP_SUPPORTS_IMAGE_INPUT": "1"})
+    assert (granted.inputs, granted.inputs_known) == ({"text", "image"}, False)  # of files still nothing is known
+    denied = lookup("nobody-1", "openai-compat", env={"POWER_LOOP_SUPPORTS_IMAGE_INPUT": "0"})
+    assert (denied.inputs, denied.inputs_known) == ({"text"}, True)
+
+
 def test_settings_of_openai_endpoints_leave_other_makers_alone():
     env = {"OPENAI_COMPAT_SUPPORTS_IMAGE_INPUT": "0"}
     assert "image" in lookup("claude-sonnet-4-5", "anthropic", env=env).inputs

@@ -6,14 +6,19 @@ import pytest
 from wires import FORMATS
 
 from power_loop import MemoryStore, StatefulAgentLoop, image
+from power_loop.facts.errors import InvalidRequestError
 from power_loop.facts.media import PDF
-from power_loop.facts.messages import AgentMessage, Document, Image, MessageRole
-from power_loop.llms.words_for_media import WordsForMedia
+from power_loop.facts.messages import AgentMessage, Document, Image, MessageRole, Text
+from power_loop.llms.local import LocalLLM
+from power_loop.llms.words_for_media import WordsForMedia, in_words
+from power_loop.ports.llm import LLMRequest
 from power_loop.ports.models import ModelInfo
 from power_loop.testing.faulty_server import FaultyServer
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 40
 BLIND = {"scripted": {"inputs": frozenset({"text"}), "context_window": 100_000}}
+
+BLOB, TEXT = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 
 
 @pytest.mark.parametrize("wire", FORMATS)
@@ -61,3 +66,30 @@ def test_a_file_becomes_its_text_or_its_name():
     (shown,) = WordsForMedia().apply([AgentMessage(MessageRole.USER, files)], ModelInfo(inputs_known=True))
     assert shown.content[0] == Document(text, "text/plain", "paper.pdf")
     assert "scan.pdf" in shown.content[1].text
+
+
+async def test_the_local_model_reads_words_for_all_there_is():
+    async def blobs(address: str, /) -> bytes:
+        return {TEXT: b"what the file says"}[address]
+
+    blocks = (Text("Look:"), Image(BLOB, "image/png", 5), Document(BLOB, PDF, "paper.pdf", 5, TEXT), Text("Well?"))
+    messages = [AgentMessage(MessageRole.USER, "plain"), AgentMessage(MessageRole.USER, blocks)]
+    plain, shown = (await in_words(LLMRequest(messages, blobs=blobs))).messages
+    assert plain is messages[0]
+    assert shown.content.splitlines() == [
+        "Look:",
+        "[Image (image/png, 5 bytes): this model takes no images.]",
+        "[File 'paper.pdf' (text/plain), as text:]",
+        "what the file says",
+        "Well?",
+    ]
+
+
+async def test_the_local_model_puts_a_request_into_words_before_it_does_anything(tmp_path):
+    """Without a reader that fails; the file that is no model is not even opened."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"no model")
+    llm = LocalLLM(path)
+    assert llm.describe().inputs_known
+    with pytest.raises(InvalidRequestError, match="blobs"):
+        await llm.complete(LLMRequest([AgentMessage(MessageRole.USER, (Document(TEXT, "text/plain"),))]))

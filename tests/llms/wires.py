@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 
 import anthropic
 import anthropic_scripts
+import msgspec
 import openai
 import pytest
 import responses_script
 
+from power_loop.facts.messages import Content, Reasoning
 from power_loop.llms.anthropic import AnthropicLLM
 from power_loop.llms.openai_chat import OpenAIChatLLM
 from power_loop.llms.openai_responses import OpenAIResponsesLLM
-from power_loop.ports.llm import ReplyCall
+from power_loop.ports.llm import LLMResponse, ReplyCall
 from power_loop.testing.faulty_server import FaultyServer, Reply, text_reply, tool_reply
 
 
@@ -57,6 +59,16 @@ FORMATS = [
     pytest.param(RESPONSES, id="responses"),
     pytest.param(ANTHROPIC, id="anthropic"),
 ]
+
+
+def placeless(response: LLMResponse) -> Content:
+    """The content of a reply, its reasoning without the name of the server that it came from."""
+    if isinstance(response.content, str):
+        return response.content
+    return tuple(
+        msgspec.structs.replace(block, origin=block.origin.partition("@")[0]) if isinstance(block, Reasoning) else block
+        for block in response.content
+    )
 
 
 def asks(number: int, name: str, **arguments: Any) -> ReplyCall:

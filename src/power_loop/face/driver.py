@@ -119,7 +119,17 @@ class Driver:
         self._intake = Intake(config.content_policy, self._needs_text, run_in_thread)
         self._remembering = Remembering(store, self._listeners)
         self._definition: tuple[object, Definition] | None = None
+        self._described = not isinstance(llm, DescribedLLM)
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
+
+    async def described(self) -> None:
+        """Have the model described once, off the event loop: its first description may load data.
+
+        Raises what ``describe`` raises; then the next verb asks again.
+        """
+        if not self._described and isinstance(self._llm, DescribedLLM):
+            await run_in_thread(self._llm.describe)
+            self._described = True
 
     async def create(self, session_id: str | None, metadata: Mapping[str, Any]) -> str:
         """Create a session with its first entry."""
@@ -148,6 +158,7 @@ class Driver:
         """Add input and drive. Everything that can be wrong with the arguments is found before anything is written."""
         if on_pending not in {"raise", "resume", "abort"}:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
+        await self.described()
         messages, blobs = await taken(to_drafts(user_input), self._intake, self._store.read_blob)
         token = CancellationToken.from_any(stop_event)
         services = self.services(listener, on_definition_change, output_type)
@@ -223,6 +234,7 @@ class Driver:
                 raise SessionBusy(session_id, owner="another driver, which wrote meanwhile", until=0)
             return plan(state)
 
+        await self.described()
         journal = Journal(session_id, self.services(), planned, None, hears=False)
         await journal.open()
         await journal.commit_and_release()

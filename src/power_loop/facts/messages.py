@@ -29,7 +29,8 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True
     """What the model thought before it spoke.
 
     ``signature``, ``data`` (redacted or encrypted thinking) and ``id`` are the provider's own, sent back untouched to
-    the wire format that ``origin`` names (``anthropic``, ``openai_responses``) and to no other.
+    where it came from and nowhere else: ``origin`` names the wire format (``anthropic``, ``openai_responses``) and,
+    behind an ``@``, who answered.
     """
 
     text: str

@@ -103,6 +103,7 @@ class AnthropicLLM(RemoteLLM):
             extra=extra or {},
             cache=cache,
             documents=documents,
+            place=self._place,
         )
 
     async def _call(self, body: bytes, on_delta: OnDelta) -> LLMResponse:

@@ -22,6 +22,7 @@ from power_loop.facts.messages import (
 )
 from power_loop.llms.anthropic_stream import ORIGIN
 from power_loop.llms.media import Documents, Media, base64_of, with_text
+from power_loop.llms.origins import made_here
 
 WireBlock: TypeAlias = dict[str, Any]
 
@@ -31,9 +32,12 @@ _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _ENCODE = msgspec.json.Encoder().encode
 
 
-def to_lines(message: AgentMessage, media: Media, documents: Documents) -> msgspec.Raw:
-    """Return the message's blocks, one a line; nothing for a reply of which nothing can be sent back."""
-    blocks = _CONVERT[message.role](message, media, documents)
+def to_lines(message: AgentMessage, media: Media, documents: Documents, place: str) -> msgspec.Raw:
+    """Return the message's blocks, one a line; nothing for a reply of which nothing can be sent back to ``place``."""
+    if message.role is MessageRole.ASSISTANT:
+        blocks = _assistant(message, media, documents, place)
+    else:
+        blocks = _CONVERT[message.role](message, media, documents)
     return msgspec.Raw(b"\n".join(_ENCODE(block) for block in blocks))
 
 
@@ -64,7 +68,7 @@ def _tool(message: AgentMessage, media: Media, documents: Documents) -> list[Wir
     return [result]
 
 
-def _assistant(message: AgentMessage, media: Media, documents: Documents) -> list[WireBlock]:
+def _assistant(message: AgentMessage, media: Media, documents: Documents, place: str) -> list[WireBlock]:
     """Return the reply in its own order: calls stand in their slots, those without one behind all else."""
     blocks: list[WireBlock] = []
     waiting = dict(enumerate(message.tool_calls))
@@ -73,7 +77,7 @@ def _assistant(message: AgentMessage, media: Media, documents: Documents) -> lis
             call = waiting.pop(block.index, None)
             blocks += [_call(call)] if call is not None else []
         elif isinstance(block, Reasoning):
-            blocks += _thought(block)
+            blocks += thought_blocks(block, place)
         else:
             blocks += _visible([block], media, documents)
     return blocks + [_call(call) for call in waiting.values()]
@@ -83,7 +87,6 @@ _CONVERT = {
     MessageRole.USER: _user,
     MessageRole.SYSTEM: _system,
     MessageRole.TOOL: _tool,
-    MessageRole.ASSISTANT: _assistant,
 }
 
 
@@ -95,9 +98,9 @@ def _call(call: ToolCall) -> WireBlock:
     return {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
 
 
-def _thought(block: Reasoning) -> list[WireBlock]:
-    """Return what the API gave and can check; other thoughts it refuses."""
-    if block.origin != ORIGIN:
+def thought_blocks(block: Reasoning, place: str) -> list[WireBlock]:
+    """Return a thought that ``place`` gave and can check; others it refuses."""
+    if not made_here(block, ORIGIN, place):
         return []
     if block.data is not None:
         return [{"type": "redacted_thinking", "data": block.data}]

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from power_loop.facts.errors import InvalidRequestError
-from power_loop.facts.messages import AgentMessage, MessageRole
-from power_loop.llms.anthropic_blocks import NOTHING_SAID, WireBlock, lines_of, text_block, to_lines
+from power_loop.facts.messages import AgentMessage, MessageRole, Reasoning
+from power_loop.llms.anthropic_blocks import NOTHING_SAID, WireBlock, lines_of, text_block, thought_blocks, to_lines
 from power_loop.llms.anthropic_markers import tail_positions
 from power_loop.llms.anthropic_schema import to_anthropic_schema
 from power_loop.llms.encoding import BodyEncoder, as_list
@@ -70,8 +70,9 @@ class _Conversation:
 class RequestEncoder(BodyEncoder):
     """Turns requests into bodies. The settings are used where a request says None.
 
-    ``thinking`` is the API's own setting. It is left out of a call that forces a tool, whose cap leaves no room for
-    it, or that continues a reply without a thought of this API, since the API refuses those together.
+    ``place`` is who answers: thoughts from elsewhere stay here. ``thinking`` is the API's own setting. It is left out
+    of a call that forces a tool, whose cap leaves no room for it, or that continues a reply without a thought of this
+    API, since the API refuses those together.
     """
 
     def __init__(
@@ -84,9 +85,10 @@ class RequestEncoder(BodyEncoder):
         extra: Mapping[str, Any],
         cache: CacheTime | None,
         documents: Documents,
+        place: str = "",
     ) -> None:
-        super().__init__(self._to_lines, documents)
-        self._model = model
+        super().__init__(model, self._to_lines, documents)
+        self._place = place
         self._max_tokens = max_tokens
         self._temperature = temperature
         self._thinking = thinking
@@ -142,7 +144,10 @@ class RequestEncoder(BodyEncoder):
         return conversation
 
     def _to_lines(self, message: AgentMessage, media: Media) -> msgspec.Raw:
-        return to_lines(message, media, self._documents)
+        return to_lines(message, media, self._documents, self._place)
+
+    def _takes(self, block: Reasoning) -> bool:
+        return bool(thought_blocks(block, self._place))
 
     def _tool(self, tool: ToolDefinition) -> WireBlock:
         described = {"description": tool.description} if tool.description else {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from power_loop.facts.messages import AgentMessage, Block, Document, Image, MessageRole, Text, reasoning_of
+from power_loop.facts.messages import AgentMessage, Block, Document, Image, MessageRole, Reasoning, Text, reasoning_of
 from power_loop.llms.encoding import BodyEncoder, as_list
 from power_loop.llms.media import NO_MEDIA, Documents, Media, data_url, file_name, media_in, shown_in, with_text
 from power_loop.llms.message_cache import MessageCache
@@ -18,6 +18,9 @@ from power_loop.ports.tools import ToolDefinition
 
 _ENCODE = msgspec.json.Encoder().encode
 _OWN_FIELDS = frozenset({"messages", "tools", "stream"})
+_NO_THOUGHTS = " "
+"""Stands for the reasoning of a reply with calls that came from elsewhere: who asks for the field refuses such a reply
+without it, and some also an empty one."""
 _SEE_BELOW = "The result is in the user message below."
 
 
@@ -39,8 +42,7 @@ class RequestEncoder(BodyEncoder):
         reasoning_field: str | None,
         documents: Documents = "text",
     ) -> None:
-        super().__init__(self._to_dict, documents)
-        self._model = model
+        super().__init__(model, self._to_dict, documents)
         self._max_tokens = max_tokens
         self._max_tokens_field = max_tokens_field
         self._temperature = temperature
@@ -83,6 +85,9 @@ class RequestEncoder(BodyEncoder):
                 attached.append(self._attached.encode(message, media))
         return messages + attached
 
+    def _takes(self, block: Reasoning) -> bool:
+        return bool(block.text) if self._reasoning_field else not block.origin
+
     def _tool(self, tool: ToolDefinition) -> dict[str, Any]:
         return tool.to_openai_tool()
 
@@ -95,7 +100,7 @@ class RequestEncoder(BodyEncoder):
                 said = [block.text for block in message.content if isinstance(block, Text)]
                 fields["content"] = "\n".join(said) or (_SEE_BELOW if message.role is MessageRole.TOOL else "")
         if self._reasoning_field and message.role is MessageRole.ASSISTANT:
-            reasoning = reasoning_of(message.content)
+            reasoning = reasoning_of(message.content) or (_NO_THOUGHTS if message.tool_calls else "")
             if reasoning:
                 fields[self._reasoning_field] = reasoning
         return fields

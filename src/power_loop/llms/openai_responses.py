@@ -105,6 +105,7 @@ class OpenAIResponsesLLM(RemoteLLM):
             extra=extra,
             encrypted_reasoning=encrypted_reasoning,
             documents=documents or ("native" if official else "text"),
+            place=self._place,
         )
 
     async def _call(self, body: bytes, on_delta: OnDelta) -> LLMResponse:

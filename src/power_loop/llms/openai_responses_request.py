@@ -26,6 +26,7 @@ from power_loop.facts.messages import (
 from power_loop.llms.encoding import BodyEncoder, as_list
 from power_loop.llms.media import Documents, Media, data_url, file_name, media_in, shown_in, with_text
 from power_loop.llms.openai_responses_stream import ORIGIN
+from power_loop.llms.origins import made_here
 from power_loop.ports.llm import LLMRequest
 from power_loop.ports.tools import ToolDefinition
 
@@ -52,6 +53,7 @@ class RequestEncoder(BodyEncoder):
 
     ``official``: the endpoint is OpenAI's own, and what its models refuse is left out. ``encrypted_reasoning`` asks
     for reasoning in a form that can be sent back, and sends it back; None does so for OpenAI's reasoning models.
+    ``place`` is who answers: reasoning from elsewhere stays here.
     """
 
     def __init__(
@@ -64,9 +66,10 @@ class RequestEncoder(BodyEncoder):
         extra: Mapping[str, Any] | None = None,
         encrypted_reasoning: bool | None = None,
         documents: Documents = "native",
+        place: str = "",
     ) -> None:
-        super().__init__(self._to_items, documents)
-        self._model = model
+        super().__init__(model, self._to_items, documents)
+        self._place = place
         self._official = official
         self._max_tokens = max_tokens
         self._temperature = temperature
@@ -106,6 +109,9 @@ class RequestEncoder(BodyEncoder):
 
     def _default_temperature(self, model: str) -> float | None:
         return None if self._official and _REASONING_MODELS.match(model) else self._temperature
+
+    def _takes(self, block: Reasoning) -> bool:
+        return self._sends_reasoning and bool(block.data) and made_here(block, ORIGIN, self._place)
 
     def _tool(self, tool: ToolDefinition) -> dict[str, Any]:
         return {
@@ -151,8 +157,8 @@ class RequestEncoder(BodyEncoder):
             elif isinstance(block, Text) and block.text:
                 said = [{"type": "output_text", "text": block.text}]
                 items.append({"type": "message", "role": "assistant", "content": said})
-            elif isinstance(block, Reasoning) and self._sends_reasoning and block.origin == ORIGIN and block.data:
-                items.append(_reasoning(block, block.data))
+            elif isinstance(block, Reasoning) and self._takes(block):
+                items.append(_reasoning(block))
         while items and items[-1]["type"] == "reasoning":
             items.pop()
         return items
@@ -175,10 +181,10 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": arguments}
 
 
-def _reasoning(block: Reasoning, data: str) -> dict[str, Any]:
+def _reasoning(block: Reasoning) -> dict[str, Any]:
     name = {"id": block.id} if block.id else {}
     summary = [{"type": "summary_text", "text": block.text}] if block.text else []
-    return {"type": "reasoning", **name, "summary": summary, "encrypted_content": data}
+    return {"type": "reasoning", **name, "summary": summary, "encrypted_content": block.data}
 
 
 def _text_format(response_format: Mapping[str, Any]) -> dict[str, Any]:

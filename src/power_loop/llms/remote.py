@@ -11,6 +11,7 @@ from power_loop.llms.catalogue import Wire as WireFormat
 from power_loop.llms.clients import KEYLESS, OPENAI, ClientPool, Endpoint, Sdk, SdkClient
 from power_loop.llms.encoding import BodyEncoder
 from power_loop.llms.explain import Explainer
+from power_loop.llms.origins import marked, place_of
 from power_loop.llms.provider import LLMProviderConfig
 from power_loop.llms.redaction import redact
 from power_loop.llms.wire import Wire
@@ -45,6 +46,7 @@ class RemoteLLM(ABC):
         self.idle_timeout = idle_timeout
         self.timeout = timeout
         self.max_retries = max_retries
+        self._place = place_of(self.base_url)
         self._model_info = model_info
         self._described = False
         self._words = WordsForMedia()
@@ -68,7 +70,7 @@ class RemoteLLM(ABC):
             request = msgspec.structs.replace(request, messages=taken)
         body = self._encoder.encode(request, await self._encoder.media(request))
         prices = info.prices
-        response = await self._wire.within(self.timeout, self._call(body, on_delta))
+        response = marked(await self._wire.within(self.timeout, self._call(body, on_delta)), self._place)
         if prices is None or not (response.usage.input_tokens or response.usage.output_tokens):
             return response
         return msgspec.structs.replace(response, cost=cost_text(response.usage, prices))

@@ -10,6 +10,8 @@ import msgspec
 
 from power_loop.facts.media import PDF
 from power_loop.facts.messages import AgentMessage, Block, Document, Image, Text
+from power_loop.llms.media import Media, media_in, media_of, with_text
+from power_loop.ports.llm import LLMRequest
 from power_loop.ports.models import ModelInfo
 
 
@@ -39,6 +41,27 @@ class WordsForMedia:
         made = self._made
         made[key] = (weakref.ref(message, lambda _: made.pop(key, None)), spoken)
         return spoken
+
+
+async def in_words(request: LLMRequest) -> LLMRequest:
+    """Return the request with text for every image and document, for a model that reads nothing else.
+
+    Raises InvalidRequestError where a document has text and the request brings no reader, and what the reader raises.
+    """
+    if not any(map(media_in, request.messages)):
+        return request
+    spoken = WordsForMedia().apply(request.messages, ModelInfo(inputs_known=True))
+    request = msgspec.structs.replace(request, messages=spoken)
+    media = await media_of(request, documents="text")
+    return msgspec.structs.replace(request, messages=[_plain(message, media) for message in spoken])
+
+
+def _plain(message: AgentMessage, media: Media) -> AgentMessage:
+    if isinstance(message.content, str):
+        return message
+    said = (with_text(block, "text", media) for block in message.content)
+    lines = [block.text for block in said if isinstance(block, Text) and block.text]
+    return msgspec.structs.replace(message, content="\n".join(lines))
 
 
 def _spoken(block: Block, inputs: frozenset[str]) -> Block:

@@ -6,6 +6,7 @@ import sys
 import anthropic
 import pytest
 from anthropic_scripts import PING, STOP, call, closed, ended, opened, reply, said, start, text, text_reply, thought
+from wires import placeless
 
 from power_loop.facts.errors import LLMAuthError, LLMMalformed, MissingExtraError
 from power_loop.facts.messages import CallSlot, Reasoning, Text, to_message
@@ -59,7 +60,7 @@ async def test_every_kind_of_block_arrives_in_its_order():
         call(5, "c2", "look"),
     )
     response = await play(reply(*blocks, reason="tool_use"), heard)
-    assert response.content == (
+    assert placeless(response) == (
         Reasoning("hm", "sig", "anthropic"),
         Reasoning("", None, "anthropic", "secret"),
         Text("see"),
@@ -87,7 +88,7 @@ async def test_calls_behind_all_else_need_no_slots():
 
 async def test_a_hidden_thought_is_kept_for_its_signature():
     response = await play(reply(thought(0), text(1, "yes")))
-    assert response.content == (Reasoning("", "sig", "anthropic"), Text("yes"))
+    assert placeless(response) == (Reasoning("", "sig", "anthropic"), Text("yes"))
 
 
 async def test_arguments_that_come_with_the_beginning_are_read():

@@ -65,7 +65,7 @@ def with_capabilities(info: ModelInfo, found: Mapping[str, bool], wire: Wire) ->
             inputs = inputs | {kind} if found[key] else inputs - {kind}
     tools = found.get("supports_tools", info.tools)
     schema = found.get("supports_native_schema", info.native_schema)
-    told = info.inputs_known or any(key in found for _, key in kinds)
+    told = info.inputs_known or not all(found.get(key, True) for _, key in kinds)
     return msgspec.structs.replace(info, inputs=inputs, inputs_known=told, tools=tools, native_schema=schema)
 
 

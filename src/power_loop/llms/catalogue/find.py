@@ -63,7 +63,7 @@ def _local(model: str, name: ModelName) -> ModelInfo | None:
     ours = name.provider is None and name.bare.startswith(_LOCAL_PREFIX)
     if not ours and name.provider != LOCAL:
         return None
-    return ModelInfo(model, LOCAL_WINDOW, native_schema=True, prices=_FREE, known=True)
+    return ModelInfo(model, LOCAL_WINDOW, native_schema=True, prices=_FREE, known=True, inputs_known=True)
 
 
 def _listed(model: str, name: ModelName) -> ModelInfo:

@@ -29,6 +29,7 @@ from power_loop.llms.local.fetch import Progress
 from power_loop.llms.local.plan import Prompt, plan
 from power_loop.llms.local.weights import MODEL_NAME, ProgressBar, ensure_weights
 from power_loop.llms.provider import DEFAULT_MODEL, LLMProviderConfig
+from power_loop.llms.words_for_media import in_words
 from power_loop.ports.llm import (
     FinishReason,
     LLMRequest,
@@ -105,9 +106,11 @@ class LocalLLM:
         """Return the complete reply; ``on_delta`` hears its pieces as they are made, on the caller's loop.
 
         Calls of one process take turns. Cancelling the task ends the generation. Raises an LLMError, and on first
-        use what :func:`ensure_weights` raises, and ConfigError where the file is no model.
+        use what :func:`ensure_weights` raises, and ConfigError where the file is no model. Images and
+        documents are put into words, for which ``request.blobs`` is asked.
         """
         validate_request(request)
+        request = await in_words(request)
         prompt = plan(request)
         reply = _Reply(prompt, on_delta)
         await _Call(self._body(request, prompt), reply.add).run(self._acquired())
