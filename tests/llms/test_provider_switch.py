@@ -14,12 +14,12 @@ import pytest
 import responses_script
 from wires import ANTHROPIC, CHAT, RESPONSES, WireFormat
 
-from power_loop import StatefulAgentLoop
+from power_loop import StatefulAgentLoop, tool
 from power_loop.facts.messages import AgentMessage, MessageRole, Reasoning, Text, ToolCall, to_message
 from power_loop.llms.openai_chat_request import RequestEncoder
 from power_loop.llms.origins import place_of
 from power_loop.ports.llm import LLMRequest
-from power_loop.testing.faulty_server import DONE, FaultyServer, Reply, chunk, text_reply
+from power_loop.testing.faulty_server import DONE, FaultyServer, Reply, chunk, error_reply, text_reply
 from power_loop.testing.validator import check_chat_request
 
 TURN = """
@@ -51,6 +51,14 @@ PROGRAMS = {
         module="openai_chat", service="OpenAIChatLLM", settings="reasoning_field='reasoning_content'"
     ),
 }  # fmt: skip
+
+
+@tool(effect="read")
+def look(city: str) -> str:
+    """Return the weather."""
+    return f"rain in {city}"
+
+
 WIRE_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -68,7 +76,7 @@ def turn_of(wire: WireFormat, number: int) -> list[Reply]:
         return [anthropic_scripts.reply(*blocks, reason="tool_use"), wire.text("Rain.")]
     if wire is RESPONSES:
         items = (
-            responses_script.thought("hm", name=f"rs_{number}", data=f"sealed {number}"),
+            responses_script.thought(name=f"rs_{number}", data=f"sealed {number}"),
             responses_script.called(name, "look", given),
             responses_script.thought(name=f"rs_{number}b", data=f"sealed {number} too"),
             responses_script.called("x" * 64, "look", given),
@@ -151,6 +159,27 @@ async def test_a_session_goes_from_provider_to_provider_and_from_process_to_proc
     assert all(word in json.dumps(back) for word in ("signed 0", "hidden 0", "signed 3"))
     again = json.dumps(two.requests[-1].json)
     assert all(word in again for word in ("sealed 1", "sealed 1 too", "sealed 4"))
+
+
+async def test_another_provider_goes_on_in_the_middle_of_a_round(tmp_path: Path):
+    """Its API refuses thinking behind calls that were made without its own."""
+    path = tmp_path / "sessions.db"
+    calls, _ = turn_of(RESPONSES, 0)
+    async with FaultyServer([calls, error_reply(400)]) as one, FaultyServer([ANTHROPIC.text("Rain.")]) as two:
+        first = RESPONSES.at(one, encrypted_reasoning=True)
+        loop = StatefulAgentLoop(llm=first, db_path=path, tools=[look])
+        cut_off = await loop.send("How is it?")
+        assert cut_off.status == "error"
+        await loop.close()
+        await first.close()
+        second = ANTHROPIC.at(two, thinking={"type": "enabled", "budget_tokens": 1024}, max_tokens=4096)
+        loop = StatefulAgentLoop(llm=second, db_path=path, tools=[look])
+        assert (await loop.resume(cut_off.session_id)).final_text == "Rain."
+        await loop.close()
+        await second.close()
+        body = two.requests[0].json
+    check_anthropic(body)
+    assert [block["type"] for block in body["messages"][1]["content"]] == ["tool_use", "tool_use"]
 
 
 async def test_what_one_endpoint_sealed_is_not_sent_to_another_of_the_same_wire(tmp_path: Path):
