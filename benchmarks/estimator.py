@@ -50,7 +50,7 @@ async def measure(kind: str) -> Numbers:
         messages.append(AgentMessage(MessageRole.USER, text))
         plain = ContextSize().tokens(messages)
         expected = size.tokens(messages)
-        size.asked(messages)
+        size.asked(len(messages))
         reply = await llm.complete(LLMRequest(messages, max_tokens=1))
         counted = reply.usage.input_tokens
         raw.append(abs(plain / counted - 1) * 100)

@@ -107,6 +107,7 @@ class Driver:
         clock: Clock,
     ) -> None:
         self._llm = llm
+        self._described = llm if isinstance(llm, DescribedLLM) else None
         self._store = store
         self._config = config
         self._registry = registry
@@ -253,7 +254,7 @@ class Driver:
     ) -> Services:
         """Return what a run works with, as of now. Raises ConfigError for an output type that cannot be asked for."""
         config = self._config
-        retry, model = config.retries(self._llm), config.model(self._llm)
+        retry, model = config.retries(self._llm), config.model(self._described)
         return Services(
             store=self._store,
             llm=self._llm,
@@ -278,7 +279,7 @@ class Driver:
 
     def _needs_text(self) -> bool:
         """Tell whether the model is known to take no PDF files."""
-        info = self._llm.describe() if isinstance(self._llm, DescribedLLM) else None
+        info = None if self._described is None else self._described.describe()
         return info is not None and info.inputs_known and "pdf" not in info.inputs
 
     def _defined(self) -> Definition:
