@@ -21,6 +21,7 @@ from power_loop.facts.messages import (
     ToolCall,
 )
 from power_loop.llms.anthropic_stream import ORIGIN
+from power_loop.llms.foreign import is_own
 from power_loop.llms.media import Documents, Media, base64_of, with_text
 
 WireBlock: TypeAlias = dict[str, Any]
@@ -97,7 +98,7 @@ def _call(call: ToolCall) -> WireBlock:
 
 def _thought(block: Reasoning) -> list[WireBlock]:
     """Return what the API gave and can check; other thoughts it refuses."""
-    if block.origin != ORIGIN:
+    if not is_own(block, ORIGIN):
         return []
     if block.data is not None:
         return [{"type": "redacted_thinking", "data": block.data}]

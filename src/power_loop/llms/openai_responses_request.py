@@ -24,6 +24,7 @@ from power_loop.facts.messages import (
     ToolCall,
 )
 from power_loop.llms.encoding import BodyEncoder, as_list
+from power_loop.llms.foreign import is_own
 from power_loop.llms.media import Documents, Media, data_url, file_name, media_in, shown_in, with_text
 from power_loop.llms.openai_responses_stream import ORIGIN
 from power_loop.ports.llm import LLMRequest
@@ -151,7 +152,7 @@ class RequestEncoder(BodyEncoder):
             elif isinstance(block, Text) and block.text:
                 said = [{"type": "output_text", "text": block.text}]
                 items.append({"type": "message", "role": "assistant", "content": said})
-            elif isinstance(block, Reasoning) and self._sends_reasoning and block.origin == ORIGIN and block.data:
+            elif isinstance(block, Reasoning) and is_own(block, ORIGIN) and self._sends_reasoning and block.data:
                 items.append(_reasoning(block, block.data))
         while items and items[-1]["type"] == "reasoning":
             items.pop()
