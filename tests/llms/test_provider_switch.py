@@ -12,11 +12,7 @@ from power_loop.llms.anthropic import AnthropicLLM
 from power_loop.testing.faulty_server import FaultyServer
 
 ROUTE = [ANTHROPIC, RESPONSES, CHAT, ANTHROPIC, RESPONSES]
-FEATURES = {
-    ANTHROPIC: {"thinking": {"type": "enabled", "budget_tokens": 2_000}},
-    RESPONSES: {"encrypted_reasoning": True},
-    CHAT: {},
-}
+FEATURES = {ANTHROPIC: {"thinking": {"type": "adaptive"}}, RESPONSES: {"encrypted_reasoning": True}, CHAT: {}}
 
 
 @tool(effect="read")

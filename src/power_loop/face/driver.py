@@ -108,6 +108,7 @@ class Driver:
     ) -> None:
         self._llm = llm
         self._described = llm if isinstance(llm, DescribedLLM) else None
+        self._told = False
         self._store = store
         self._config = config
         self._registry = registry
@@ -151,6 +152,7 @@ class Driver:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
         messages, blobs = await taken(to_drafts(user_input), self._intake, self._store.read_blob)
         token = CancellationToken.from_any(stop_event)
+        await self.describe()
         services = self.services(listener, on_definition_change, output_type)
         identity = session_id or await self.create(None, checked_metadata(metadata))
         inputs = [input_fact(await self._appended(message, identity, blobs)) for message in messages]
@@ -245,6 +247,12 @@ class Driver:
     async def remembered(self, session_id: str | None = None) -> None:
         """Wait, within bounds, until memory has taken in the runs that ended; of one session, or of all."""
         await self._remembering.drain(session_id)
+
+    async def describe(self) -> None:
+        """Let the model service tell what it knows of its model; the first time in a thread, since it may load data."""
+        if self._described is not None and not self._told:
+            await asyncio.to_thread(self._described.describe)
+            self._told = True
 
     def services(
         self,

@@ -174,6 +174,7 @@ class StatefulAgentLoop(StoreCare):
         StructuredOutputError where recorded output does not fit ``output_type``.
         """
         driver = self._driver
+        await driver.describe()
         services = driver.services(None, on_definition_change, output_type)
 
         def plan(state: State) -> Sequence[Fact]:
