@@ -158,6 +158,7 @@ async def test_folding_that_buys_nothing_stops_with_a_status():
         (CompactionPlan(0, 2, "short"), "part a call from its result"),
         (CompactionPlan(3, 3, "short"), "no part of a view"),
         (CompactionPlan(0, 999, "short"), "no part of a view"),
+        (CompactionPlan(None, "all", "short"), "whole numbers"),
         (CompactionPlan(0, 3, WORDS * 999), "not smaller"),
         ("nonsense", "returned str"),
     ],
