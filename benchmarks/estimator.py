@@ -17,8 +17,8 @@ from power_loop.facts.messages import AgentMessage, MessageRole
 from power_loop.llms.local import LocalLLM
 from power_loop.ports.llm import LLMRequest
 
-_CALLS = 12
-_CHARACTERS = 400
+_CALLS = 8
+_CHARACTERS = 300
 _SEED = 7
 _ROOT = Path(__file__).parents[1]
 _CHINESE = (
@@ -50,7 +50,7 @@ async def measure(kind: str) -> Numbers:
         messages.append(AgentMessage(MessageRole.USER, text))
         plain = ContextSize().tokens(messages)
         expected = size.tokens(messages)
-        size.asked(messages)
+        size.asked(len(messages))
         reply = await llm.complete(LLMRequest(messages, max_tokens=1))
         counted = reply.usage.input_tokens
         raw.append(abs(plain / counted - 1) * 100)

@@ -1,5 +1,6 @@
 """P17: what may be spent is set aside before a call, settled after it, and durable."""
 
+import threading
 from decimal import Decimal
 
 import pytest
@@ -135,3 +136,20 @@ async def test_money_without_prices_is_refused_before_anything_is_written():
 def test_a_budget_that_makes_no_sense_is_refused(figures):
     with pytest.raises(ConfigError):
         Budget(**figures)
+
+
+@pytest.mark.parametrize("verb", ["send", "resume"])
+async def test_a_model_is_described_first_in_a_thread(verb):
+    """It may load data for a while, and leases must be renewed meanwhile."""
+    threads = []
+
+    class Slow(ScriptedLLM):
+        def describe(self, _model=None):
+            threads.append(threading.current_thread())
+            return PRICED
+
+    store = MemoryStore()
+    session = await StatefulAgentLoop(llm=ScriptedLLM(), store=store).new_session()
+    loop = StatefulAgentLoop(llm=Slow("Hello."), store=store)
+    await (loop.send("Hi.", session) if verb == "send" else loop.resume(session))
+    assert threads[0] is not threading.main_thread()

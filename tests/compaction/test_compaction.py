@@ -158,6 +158,7 @@ async def test_folding_that_buys_nothing_stops_with_a_status():
         (CompactionPlan(0, 2, "short"), "part a call from its result"),
         (CompactionPlan(3, 3, "short"), "no part of a view"),
         (CompactionPlan(0, 999, "short"), "no part of a view"),
+        (CompactionPlan(None, "all", "short"), "whole numbers"),
         (CompactionPlan(0, 3, WORDS * 999), "not smaller"),
         ("nonsense", "returned str"),
     ],
@@ -275,7 +276,7 @@ async def test_the_newest_input_is_never_folded_unheard():
 
 async def test_todo_list_and_environment_stay_in_sight(store):
     lines = iter([reply("", call("todo", items=[{"text": "count the foxes", "status": "in_progress"}]))])
-    model = Model(rounds=30)
+    model = Model(rounds=55)
     complete = model.complete
 
     async def first_the_list(request, *, on_delta=ignore_delta):
@@ -289,5 +290,7 @@ async def test_todo_list_and_environment_stay_in_sight(store):
     session = (await loop.send("Look at everything.")).session_id
     view = await loop.get_messages(session)
     assert "2026-01-01" in view[0]["content"]
-    assert "count the foxes" in view[1]["content"]
+    assert len(await facts_of(store, session, "compacted")) >= 2
+    assert view[1]["content"].count("count the foxes") == 1
+    assert view[1]["content"].count("Look at everything.") == 1
     assert "They talked about foxes." in view[1]["content"]

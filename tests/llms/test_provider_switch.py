@@ -14,8 +14,9 @@ import pytest
 import responses_script
 from wires import ANTHROPIC, CHAT, RESPONSES, WireFormat
 
-from power_loop import StatefulAgentLoop, tool
+from power_loop import ConfigError, StatefulAgentLoop, tool
 from power_loop.facts.messages import AgentMessage, MessageRole, Reasoning, Text, ToolCall, to_message
+from power_loop.llms.anthropic import AnthropicLLM
 from power_loop.llms.openai_chat_request import RequestEncoder
 from power_loop.llms.origins import place_of
 from power_loop.ports.llm import LLMRequest
@@ -24,7 +25,7 @@ from power_loop.testing.validator import check_chat_request
 
 TURN = """
 import sys
-from power_loop import StatefulAgentLoop, tool
+from power_loop import ConfigError, StatefulAgentLoop, tool
 from power_loop.llms.{module} import {service}
 @tool(effect="read")
 def look(city: str) -> str:
@@ -250,3 +251,8 @@ def test_thoughts_of_another_provider_are_words_where_words_are_taken(caplog: py
     assert body["messages"][1]["reasoning_content"] == "clear"
     assert "signed" not in json.dumps(body)
     assert caplog.messages == []
+
+
+def test_settings_of_the_wrong_type_are_refused_when_they_are_made():
+    with pytest.raises(ConfigError, match="thinking"):
+        AnthropicLLM(model="claude-sonnet-4-5", api_key="key-of-the-tests", thinking=2_000)

@@ -47,6 +47,16 @@ CONTENT = (
         "tests/llms/test_words_for_media.py::test_a_model_without_eyes_is_told_of_an_image_in_words",
     ),
     mutant(
+        "signature dropped", "P5", "llms/anthropic_blocks.py", "if block.signature is not None:", "if False:",
+        "tests/llms/anthropic_wire/test_anthropic_requests.py::test_a_reply_goes_back_in_its_own_order_with_its_own_thoughts",
+        "tests/llms/test_provider_switch.py",
+    ),
+    mutant(
+        "reasoning is sent to whoever comes next", "P5", "llms/origins.py",
+        'return origin == wire and where in {"", place}', "return origin == wire",
+        "tests/llms/test_provider_switch.py",
+    ),
+    mutant(
         "cache markers too far apart", "P20", "llms/anthropic_markers.py", "MAX_GAP: Final = 15", "MAX_GAP: Final = 25",
         "tests/llms/test_prefix.py",
     ),

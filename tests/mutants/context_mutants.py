@@ -16,11 +16,6 @@ CONTEXT = (
         f"{FOLD}::test_a_plan_that_cannot_be_followed_is_recorded_and_loses_nothing",
     ),
     mutant(
-        "an input may be folded unheard", "P5", "decisions/folding.py",
-        "if messages and messages[-1].role in {MessageRole.TOOL, MessageRole.ASSISTANT}:", "if messages:",
-        f"{FOLD}::test_the_newest_input_is_never_folded_unheard",
-    ),
-    mutant(
         "a summary may be larger than what it replaces", "P21", "decisions/folding.py",
         "if state.size.of(note_of(plan.summary_text)) >= folded:", "if False:",
         f"{FOLD}::test_a_plan_that_cannot_be_followed_is_recorded_and_loses_nothing",

@@ -122,9 +122,12 @@ def older_note(messages: Sequence[AgentMessage], seqs: Sequence[int], compacted:
 
 def objection(plan: CompactionPlan, state: "State") -> str | None:
     """Return why a plan cannot be followed, in words for whoever wrote the compactor; None if it can."""
-    start, stop = plan.fold_start, plan.fold_end
+    start: object = plan.fold_start  # a host's plan need not be typed
+    stop: object = plan.fold_end
     if not isinstance(plan.summary_text, str) or not plan.summary_text.strip():
         return "its summary is empty"
+    if not (isinstance(start, int) and isinstance(stop, int)):
+        return f"fold_start and fold_end have to be whole numbers, not {start!r} and {stop!r}"
     if not 0 <= start < stop <= len(state.messages):
         return f"messages[{start}:{stop}] is no part of a view of {len(state.messages)} messages"
     cuts = safe_cuts(state.messages, unheard_input(state))

@@ -181,7 +181,7 @@ class State(msgspec.Struct):
         if '"reserved' in entry.body:
             self.spent.called(_of(entry, ModelCalled))
         if '"purpose":' not in entry.body:
-            self.size.asked(self.messages)
+            self.size.asked(len(self.messages))
             self.told = self.told.called()
 
     def _model_failed(self, entry: Entry) -> None:

@@ -71,7 +71,7 @@ def _with_todos(summary: object, run: Run) -> str:
     """Return the text of the note: clean, and with the todo list that the fold may take out of sight."""
     text = clean(summary)[0].strip() if isinstance(summary, str) else ""
     todos = snapshot_text(run.state.told.todos)
-    return f"{text}\n\n{todos}" if text and todos else text
+    return f"{todos}\n\n{text}" if text and todos else text
 
 
 def _failure(step: Compact, run: Run, calls: "_Calls", error: Exception) -> Fact:

@@ -169,9 +169,9 @@ class AgentLoopConfig(msgspec.Struct):
             return None
         return MemoryAccess(self.memory, self.memory_budget_tokens, self.memory_timeout)
 
-    def model(self, llm: LLMService) -> ModelInfo | None:
+    def model(self, llm: DescribedLLM | None) -> ModelInfo | None:
         """Return what is known of the model, the host's own figure for its window first; None: nothing."""
-        info = llm.describe() if isinstance(llm, DescribedLLM) else None
+        info = None if llm is None else llm.describe()
         if self.context_window is None:
             return info
         return msgspec.structs.replace(info or ModelInfo(), context_window=self.context_window)

@@ -107,6 +107,8 @@ class Driver:
         clock: Clock,
     ) -> None:
         self._llm = llm
+        self._described = llm if isinstance(llm, DescribedLLM) else None
+        self._told = False
         self._store = store
         self._config = config
         self._registry = registry
@@ -119,17 +121,7 @@ class Driver:
         self._intake = Intake(config.content_policy, self._needs_text, run_in_thread)
         self._remembering = Remembering(store, self._listeners)
         self._definition: tuple[object, Definition] | None = None
-        self._described = not isinstance(llm, DescribedLLM)
         self._snapshots: OrderedDict[str, Snapshot] = OrderedDict()
-
-    async def described(self) -> None:
-        """Have the model described once, off the event loop: its first description may load data.
-
-        Raises what ``describe`` raises; then the next verb asks again.
-        """
-        if not self._described and isinstance(self._llm, DescribedLLM):
-            await run_in_thread(self._llm.describe)
-            self._described = True
 
     async def create(self, session_id: str | None, metadata: Mapping[str, Any]) -> str:
         """Create a session with its first entry."""
@@ -158,7 +150,7 @@ class Driver:
         """Add input and drive. Everything that can be wrong with the arguments is found before anything is written."""
         if on_pending not in {"raise", "resume", "abort"}:
             raise ConfigError(f"on_pending must be 'raise', 'resume' or 'abort', got {on_pending!r}.")
-        await self.described()
+        await self.describe()
         messages, blobs = await taken(to_drafts(user_input), self._intake, self._store.read_blob)
         token = CancellationToken.from_any(stop_event)
         services = self.services(listener, on_definition_change, output_type)
@@ -234,7 +226,7 @@ class Driver:
                 raise SessionBusy(session_id, owner="another driver, which wrote meanwhile", until=0)
             return plan(state)
 
-        await self.described()
+        await self.describe()
         journal = Journal(session_id, self.services(), planned, None, hears=False)
         await journal.open()
         await journal.commit_and_release()
@@ -257,6 +249,15 @@ class Driver:
         """Wait, within bounds, until memory has taken in the runs that ended; of one session, or of all."""
         await self._remembering.drain(session_id)
 
+    async def describe(self) -> None:
+        """Let the model service tell what it knows of its model; the first time in a thread, since it may load data.
+
+        Raises what it raises; then the next verb asks again.
+        """
+        if self._described is not None and not self._told:
+            await run_in_thread(self._described.describe)
+            self._told = True
+
     def services(
         self,
         listener: Listener | None = None,
@@ -265,7 +266,7 @@ class Driver:
     ) -> Services:
         """Return what a run works with, as of now. Raises ConfigError for an output type that cannot be asked for."""
         config = self._config
-        retry, model = config.retries(self._llm), config.model(self._llm)
+        retry, model = config.retries(self._llm), config.model(self._described)
         return Services(
             store=self._store,
             llm=self._llm,
@@ -290,7 +291,7 @@ class Driver:
 
     def _needs_text(self) -> bool:
         """Tell whether the model is known to take no PDF files."""
-        info = self._llm.describe() if isinstance(self._llm, DescribedLLM) else None
+        info = None if self._described is None else self._described.describe()
         return info is not None and info.inputs_known and "pdf" not in info.inputs
 
     def _defined(self) -> Definition:

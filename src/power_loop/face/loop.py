@@ -174,7 +174,7 @@ class StatefulAgentLoop(StoreCare):
         StructuredOutputError where recorded output does not fit ``output_type``.
         """
         driver = self._driver
-        await driver.described()
+        await driver.describe()
         services = driver.services(None, on_definition_change, output_type)
 
         def plan(state: State) -> Sequence[Fact]:
@@ -192,7 +192,7 @@ class StatefulAgentLoop(StoreCare):
             count = len(answers)
             return answers
 
-        await self._driver.described()
+        await self._driver.describe()
         async with self._driver.seat(session_id, on_busy) as snapshot:
             journal = Journal(session_id, self._driver.services(), plan, snapshot, hears=False)
             await journal.open()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
-from power_loop.facts.errors import LLMBadRequest, LLMError, LLMMalformed, LLMRefused, LLMTruncated
+from power_loop.facts.errors import ConfigError, LLMBadRequest, LLMError, LLMMalformed, LLMRefused, LLMTruncated
 from power_loop.llms.anthropic_request import CacheTime, RequestEncoder
 from power_loop.llms.anthropic_stream import BrokenStream, Event, ReplyBuilder, StreamedError, decode_event
 from power_loop.llms.anthropic_wire import AnthropicWire
@@ -83,6 +83,11 @@ class AnthropicLLM(RemoteLLM):
         max_retries: int | None = None,
         model_info: Overrides | None = None,
     ) -> None:
+        for name, value in (("thinking", thinking), ("extra", extra)):
+            if value is not None and not isinstance(value, Mapping):
+                raise ConfigError(
+                    f"{name} is a mapping of the API's fields, such as {{'type': 'adaptive'}}, got {value!r}."
+                )
         own = cast("SdkClient | None", client)
         super().__init__(
             model,
