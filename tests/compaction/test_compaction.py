@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from folding_world import WINDOW, WORDS, Model, facts_of, folding_loop, kinds, look
+from folding_world import QUICK, WINDOW, WORDS, Model, facts_of, folding_loop, kinds, look
 
 from power_loop import (
     AgentHooks,
@@ -208,6 +208,19 @@ async def test_a_summary_that_fails_is_tried_again_and_then_skipped():
     skipped = await facts_of(store, result.session_id, "compaction_skipped")
     assert [fact.code for fact in skipped] == ["llm_retry_exhausted"]
     assert await facts_of(store, result.session_id, "compacted"), "the third attempt came later, and worked"
+
+
+async def test_a_summary_for_a_refused_context_is_tried_as_often_as_any_call_and_no_more():
+    tried = []
+
+    def failing(_request):
+        tried.append(1)
+        return LLMRateLimited("slow down") if len(tried) < 50 else "They talked about foxes."
+
+    model = Model(rounds=12, summary=failing, info=ModelInfo("small", 1_000_000), refuse_above=700)
+    result = await folding_loop(model, MemoryStore()).send("Look at everything.")
+    assert result.status == "context_full"
+    assert len(tried) == QUICK.max_attempts
 
 
 async def test_an_empty_summary_is_a_failure_that_costs_what_it_cost():

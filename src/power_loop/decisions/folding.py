@@ -45,10 +45,11 @@ class Folding(msgspec.Struct):
         self.pressed = self.refused = self.folded = False
         self.replies += 1
 
-    def failed(self, failure: ModelFailed) -> None:
-        """A model call has failed."""
-        if failure.code == "llm_context_too_long" and failure.purpose == "reply":
-            self.pressed = True
+    def failed(self, failure: ModelFailed) -> bool:
+        """A model call has failed. True: a fold is due for it, whose attempts count anew."""
+        refused = failure.code == "llm_context_too_long" and failure.purpose == "reply"
+        self.pressed = self.pressed or refused
+        return refused
 
     def compacted(self) -> None:
         """A fold has been made."""

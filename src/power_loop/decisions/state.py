@@ -187,8 +187,7 @@ class State(msgspec.Struct):
     def _model_failed(self, entry: Entry) -> None:
         fact = self.failure = _of(entry, ModelFailed)
         self.in_flight = False
-        self.folding.failed(fact)
-        if self.folding.pressed:
+        if self.folding.failed(fact):
             self.attempts = 0
         self.spent.failed(fact)
 
