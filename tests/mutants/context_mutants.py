@@ -17,7 +17,7 @@ CONTEXT = (
     ),
     mutant(
         "a summary may be larger than what it replaces", "P21", "decisions/folding.py",
-        "if state.size.of(note_of(plan.summary_text)) >= folded:", "if False:",
+        "if state.size.of(note_of(plan.summary_text)) >= sum(sizes[start:stop]):", "if False:",
         f"{FOLD}::test_a_plan_that_cannot_be_followed_is_recorded_and_loses_nothing",
     ),
     mutant(

@@ -1,5 +1,6 @@
 """The fact that folds, and what it carries over, so that replay can start at it: all that is derived."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,12 +44,12 @@ def carried(values: dict[str, Any]) -> dict[str, Any]:
     return {name: msgspec.convert(value, _CARRIED[name]) for name, value in values.items() if name in _CARRIED}
 
 
-def fold(plan: CompactionPlan, state: "State", trigger: CompactTrigger) -> Compacted:
-    """Make the fact that folds, from a plan without objection."""
+def fold(plan: CompactionPlan, state: "State", trigger: CompactTrigger, sizes: Sequence[int]) -> Compacted:
+    """Make the fact that folds, from a plan without objection; ``sizes`` are the messages' estimated tokens."""
     start, stop = plan.fold_start, plan.fold_end
     note = note_of(plan.summary_text)
     before = state.size.tokens(state.messages)
-    gone = sum(state.size.of(message) for message in state.messages[start:stop]) - state.size.of(note)
+    gone = sum(sizes[start:stop]) - state.size.of(note)
     return Compacted(
         note.text,
         start,

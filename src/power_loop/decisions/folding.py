@@ -121,8 +121,11 @@ def older_note(messages: Sequence[AgentMessage], seqs: Sequence[int], compacted:
     return next((index for index, seq in enumerate(seqs) if seq == compacted and is_note(messages[index])), None)
 
 
-def objection(plan: CompactionPlan, state: "State") -> str | None:
-    """Return why a plan cannot be followed, in words for whoever wrote the compactor; None if it can."""
+def objection(plan: CompactionPlan, state: "State", sizes: Sequence[int]) -> str | None:
+    """Return why a plan cannot be followed, in words for whoever wrote the compactor; None if it can.
+
+    ``sizes`` are the messages' estimated tokens.
+    """
     start: object = plan.fold_start  # a host's plan need not be typed
     stop: object = plan.fold_end
     if not isinstance(plan.summary_text, str) or not plan.summary_text.strip():
@@ -137,7 +140,6 @@ def objection(plan: CompactionPlan, state: "State") -> str | None:
     note = older_note(state.messages, state.seqs, state.compacted)
     if note is not None and not start <= note < stop:
         return f"the summary at {note} has to be folded into the new one"
-    folded = sum(state.size.of(message) for message in state.messages[start:stop])
-    if state.size.of(note_of(plan.summary_text)) >= folded:
+    if state.size.of(note_of(plan.summary_text)) >= sum(sizes[start:stop]):
         return "its summary is not smaller than what it replaces"
     return None

@@ -39,9 +39,10 @@ async def compact(step: Compact, run: Run) -> None:
 
 
 async def _attempt(step: Compact, run: Run, compactor: Compactor, calls: "_Calls") -> list[Fact]:
+    request = _request(step, run, calls)
     try:
         with run.interrupt, run.deadline.within(run.call_time_left()):
-            plan: object = await compactor.compact(_request(step, run, calls))  # a host's need not be typed
+            plan: object = await compactor.compact(request)  # a host's need not be typed
     except Interrupted:
         return [calls.skipped("cancelled", unsettled=True)]
     except _OverBudget as over:
@@ -60,10 +61,10 @@ async def _attempt(step: Compact, run: Run, compactor: Compactor, calls: "_Calls
     if not isinstance(plan, CompactionPlan):
         return [calls.skipped(_INVALID, f"the compactor returned {type(plan).__name__}, not a CompactionPlan")]
     plan = msgspec.structs.replace(plan, summary_text=_with_todos(plan.summary_text, run))
-    wrong = objection(plan, run.state)
+    wrong = objection(plan, run.state, request.sizes)
     if wrong is not None:
         return [calls.skipped(_INVALID, wrong)]
-    fact = fold(plan, run.state, step.trigger)
+    fact = fold(plan, run.state, step.trigger, request.sizes)
     return [msgspec.structs.replace(fact, usage=calls.usage, cost=calls.cost, model=calls.model)]
 
 

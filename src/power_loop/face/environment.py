@@ -1,9 +1,9 @@
 """The note with which a new session begins: where it works, as a collector of the host says."""
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 
+from power_loop.engine.threads import run_in_thread
 from power_loop.face.config import EnvironmentCollector
 from power_loop.facts import jsontext
 from power_loop.facts.entries import Note
@@ -31,7 +31,7 @@ async def environment_note(collect: EnvironmentCollector, append: _Append) -> No
 
 
 async def _answer(collect: EnvironmentCollector) -> Environment | str:
-    answer = collect() if inspect.iscoroutinefunction(collect) else await asyncio.to_thread(collect)
+    answer = collect() if inspect.iscoroutinefunction(collect) else await run_in_thread(collect)
     if isinstance(answer, Awaitable):
         answer = await answer
     return answer
